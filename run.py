@@ -1,0 +1,144 @@
+"""The command. `python run.py` lists the stages; everything after it is Hydra overrides of `configs/`.
+
+    python run.py stage=edit                                          the main job, on the embedded default
+    python run.py stage=edit corpus=local corpus.path=my.jsonl prior=local prior.path=my-model out=edited
+    python run.py -m stage=edit edit.p=0.9,0.99,0.999 edit.k=4,8,64   a sweep: scored once
+    python run.py stage=edit dry_run=true                             what it would do, and at what cost
+
+Exit codes: 0 done, 2 bad configuration or unusable input, 3 missing input, 75 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from toedit import command
+from toedit.command import Stage
+from toedit.console import note, say
+from toedit.errors import BadConfiguration
+
+STAGES = {
+    "corpus": Stage(
+        "toedit.stages.corpus",
+        "files, a hub data set, or the installed documentation",
+        "a corpus: documents/*.jsonl.zst",
+        "python run.py stage=corpus corpus=local corpus.path=my.jsonl.gz",
+    ),
+    "prior": Stage(
+        "toedit.stages.prior",
+        "a corpus, a model folder or a hub id",
+        "the prior: hf/",
+        "python run.py stage=prior",
+    ),
+    "score": Stage(
+        "toedit.stages.score",
+        "a corpus and a prior",
+        "scores/*.parquet: log P of each token, candidates of the confident ones",
+        "python run.py stage=score corpus=local corpus.path=my.jsonl prior=local prior.path=my-model",
+    ),
+    "edit": Stage(
+        "toedit.stages.edit",
+        "scores",
+        "an edited corpus and its ledger edits/*.parquet",
+        "python run.py stage=edit edit.p=0.99 edit.k=8",
+    ),
+    "revert": Stage(
+        "toedit.stages.revert",
+        "an edited corpus",
+        "the original corpus, byte for byte",
+        "python run.py stage=revert edited.path=my-edited-corpus out=original",
+    ),
+    "diff": Stage(
+        "toedit.stages.diff",
+        "an edited corpus",
+        "diff.html: documents tinted by probability, edits marked",
+        "python run.py stage=diff diff.documents=3",
+    ),
+    "analyze": Stage(
+        "analysis.token_probability",
+        "scores",
+        "the U-shaped histogram of token probabilities (Figure 5, Table 6)",
+        "python run.py stage=analyze analysis=token_probability",
+    ),
+}
+
+
+def print_stages() -> None:
+    """What each stage reads and writes, with a command to try."""
+    say("python run.py stage=<stage> [key=value ...]      (dry_run=true shows the plan, --cfg job the configuration)\n")
+    for name, stage in STAGES.items():
+        say(f"  {name:<8} reads   {stage.reads}\n           writes  {stage.writes}\n           e.g.    {stage.example}\n")
+
+
+def run(composed: Any) -> None:
+    """Hydra's task: one stage with one configuration."""
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.RUN:
+        run_point(OmegaConf.to_container(composed, resolve=True))
+        return
+    # A failed point of a sweep must not stop the others, so its error goes into a file and not up the stack.
+    overrides = list(hydra.overrides.task)
+    note(f"point {hydra.job.num}: {' '.join(overrides)}")
+    row, code, message = {}, 0, None
+    try:
+        row = run_point(OmegaConf.to_container(composed, resolve=True))
+    except Exception as error:
+        known = command.as_user_error(error)
+        if known is None:
+            import traceback
+
+            traceback.print_exc()
+        code, message = (known.exit_code, str(known)) if known else (1, repr(error))
+    command.write_point(Path(hydra.runtime.output_dir), overrides, code, row, message)
+
+
+def run_point(composed: Any) -> dict[str, str]:
+    """Run the stage that the configuration names; return its row."""
+    config = command.build_config(composed)
+    if config.stage.name not in STAGES:
+        raise BadConfiguration(f"stage={config.stage.name}: choose one of {', '.join(STAGES)}")
+    return command.run_stage(importlib.import_module(STAGES[config.stage.name].module), config)
+
+
+def main(arguments: list[str]) -> int:
+    """Compose, run, and turn every outcome into an exit code."""
+    if not arguments or set(arguments) & {"-h", "--help"}:
+        print_stages()
+        return 0
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us instead of Hydra's own exit
+    import hydra
+    from hydra.core.config_store import ConfigStore
+
+    from toedit.config import Config
+
+    ConfigStore.instance().store(name="schema", node=Config)
+    is_sweep = bool(set(arguments) & {"-m", "--multirun"})
+    sweep = Path("outputs") / "sweeps" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
+    if is_sweep:
+        arguments = [*arguments, f"hydra.sweep.dir={sweep}"]
+    sys.argv = [sys.argv[0], *arguments]
+    try:
+        with command.signals_interrupt():
+            hydra.main(version_base="1.3", config_path="configs", config_name="config")(run)()
+    except SystemExit as stop:  # Hydra's own flags (--cfg, --info) end so
+        return stop.code if isinstance(stop.code, int) else 2
+    except BaseException as error:
+        known = command.as_user_error(error)
+        if known is None:
+            raise
+        note(f"error: {known}")
+        return known.exit_code
+    return command.close_sweep(sweep) if is_sweep else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

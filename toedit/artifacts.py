@@ -1,0 +1,353 @@
+"""Artifacts: folders that say exactly how they were made.
+
+An `Artifact` is a plan before it is a folder: its fingerprint follows from its identity and its inputs' fingerprints,
+so the address is known, and a cache hit seen, before any work. `ensure` builds what is missing. `manifest.json` is
+written last, atomically: a folder with a manifest is complete, one without can be resumed by the same command.
+
+Writes `<artifacts>/<kind>/<name>--<8 hex>/` (or the folder asked for with `out=`):
+    manifest.json    written last; the success marker
+    .building.json   whose unfinished work this is, while it is being built
+    .progress/       one small JSON a finished shard, while it is being built
+    .lock            held by the process that builds; the kernel frees it when that process dies
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from toedit import environment
+from toedit.console import note
+from toedit.errors import MissingInput, UnusableInput
+from toedit.fingerprints import hash_json
+
+FORMAT = 1
+"""Version of the artifacts' layout; part of every fingerprint."""
+
+MANIFEST = "manifest.json"
+_BUILDING, _PROGRESS, _LOCK = ".building.json", ".progress", ".lock"
+_OURS = {_BUILDING, _PROGRESS, _LOCK}
+
+
+@dataclass
+class Result:
+    """What a build has to say about its artifact: all of it goes into the manifest."""
+
+    counts: dict[str, Any] = field(default_factory=dict)
+    seeds: dict[str, int] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    """Rows of an output file, by its path inside the folder."""
+    runtime: dict[str, Any] = field(default_factory=dict)
+    """How it was run; never part of the fingerprint."""
+
+
+@dataclass
+class Artifact:
+    """One folder, planned or built.
+
+    `identity` is the configuration that defines the content; `inputs` the artifacts it is made from. `build` fills a
+    `Workspace`; `estimate` says for a dry run what that would cost. An artifact loaded by path has no `build`.
+    """
+
+    kind: str
+    name: str
+    identity: dict[str, Any]
+    root: Path
+    inputs: dict[str, Artifact] = field(default_factory=dict)
+    build: Callable[[Workspace], Result] | None = None
+    estimate: Callable[[], dict[str, str]] | None = None
+    out: Path | None = None
+    stored_fingerprint: str | None = None
+    external: bool = False
+    """A folder somebody else made (a model): complete as it stands, without a manifest."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of format, kind, identity and the inputs' fingerprints."""
+        if self.stored_fingerprint is not None:
+            return self.stored_fingerprint
+        inputs = {role: artifact.fingerprint for role, artifact in self.inputs.items()}
+        return hash_json({"format": FORMAT, "kind": self.kind, "identity": self.identity, "inputs": inputs})
+
+    @cached_property
+    def path(self) -> Path:
+        if self.out is not None:
+            return self.out
+        return self.root / self.kind / f"{slug(self.name)}--{self.fingerprint[:8]}"
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of a finished artifact."""
+        return read_manifest(self.path)
+
+    def state(self) -> str:
+        """`cached`, `unfinished` or `to build`."""
+        if self._is_complete():
+            return "cached"
+        return "unfinished" if (self.path / _BUILDING).exists() else "to build"
+
+    def ensure(self) -> Path:
+        """Build the artifact unless it is there; return its folder.
+
+        Raises UnusableInput where the folder holds something else. A second process with the same command waits for
+        the first.
+        """
+        if self._is_complete():
+            return self.path
+        if self.build is None:
+            raise UnusableInput(f"{self.path}: not a finished artifact")
+        for source in self.inputs.values():
+            source.ensure()
+        self._refuse_foreign_content()
+        with _locked(self.path):
+            if not self._is_complete():
+                self._refuse_foreign_content()
+                self._build()
+        return self.path
+
+    def _build(self) -> None:
+        assert self.build is not None
+        started = time.time()
+        workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        write_json(self.path / _BUILDING, {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint})
+        result = self.build(workspace)
+        outputs = _describe_outputs(self.path, result.rows, workspace.checksums())
+        manifest = {
+            "kind": self.kind,
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "format": FORMAT,
+            "identity": self.identity,
+            "inputs": {
+                role: {
+                    "kind": source.kind,
+                    "name": source.name,
+                    "fingerprint": source.fingerprint,
+                    "path": _relative(source.path, self.path),
+                }
+                for role, source in self.inputs.items()
+            },
+            "outputs": outputs,
+            "counts": result.counts,
+            "seeds": result.seeds,
+            "revisions": result.revisions,
+            "runtime": {**environment.runtime(), **result.runtime},
+            "code": environment.code(),
+            "environment": environment.packages(),
+            "timings": {"started": round(started, 3), "seconds": round(time.time() - started, 3)},
+        }
+        write_json(self.path / MANIFEST, manifest)
+        workspace.close()
+
+    def _is_complete(self) -> bool:
+        if self.external:
+            return True
+        try:
+            manifest = json.loads((self.path / MANIFEST).read_text())
+        except (OSError, ValueError):
+            return False
+        if not isinstance(manifest, dict) or manifest.get("fingerprint") != self.fingerprint:
+            return False
+        for output in manifest.get("outputs", []):
+            file = self.path / output["path"]
+            if not file.is_file() or file.stat().st_size != output["bytes"]:
+                if self.build is None:
+                    raise UnusableInput(f"{file}: the manifest promises {output['bytes']} bytes; the file is damaged or gone")
+                note(f"{file}: damaged or gone; {self.name} is built again")
+                return False
+        return True
+
+    def _refuse_foreign_content(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UnusableInput(f"out={self.path}: is a file, not a folder")
+        if not self.path.is_dir():
+            return
+        hint = "choose another folder, or remove it"
+        for marker in (MANIFEST, _BUILDING):
+            if (self.path / marker).exists():
+                try:
+                    held = json.loads((self.path / marker).read_text())
+                    same, what = held["fingerprint"] == self.fingerprint, f"{held['kind']} {held['name']!r}"
+                except (OSError, ValueError, KeyError, TypeError):
+                    same, what = False, f"an unreadable {marker}"
+                if not same:
+                    state = "unfinished " if marker == _BUILDING else ""
+                    raise UnusableInput(f"out={self.path}: holds another artifact ({state}{what}); {hint}")
+                return
+        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
+        if foreign:
+            raise UnusableInput(f"out={self.path}: holds files that are not an artifact ({foreign[0]!r}, …); {hint}")
+
+
+class Workspace:
+    """The folder of an artifact while it is being built, with the shards an earlier run has finished."""
+
+    def __init__(self, path: Path, inputs: Mapping[str, Path]) -> None:
+        self.path = path
+        self.inputs = inputs
+        (path / _PROGRESS).mkdir(parents=True, exist_ok=True)
+
+    def finished(self, shard: str) -> dict[str, Any] | None:
+        """The record of a shard that an earlier run committed, or None."""
+        try:
+            record: dict[str, Any] = json.loads((self.path / _PROGRESS / f"{shard}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        return record
+
+    @contextmanager
+    def shard(self, shard: str, *outputs: str) -> Iterator[tuple[list[Path], dict[str, Any]]]:
+        """Write `outputs` (paths inside the folder) as one unit: `(temporary paths, record)`.
+
+        When the block ends, the temporary files get their names and the record (counts, rows by output) is committed;
+        when it raises, nothing of the shard remains.
+        """
+        temporary = [self.path / f"{output}.tmp" for output in outputs]
+        for file in temporary:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        record: dict[str, Any] = {}
+        try:
+            yield temporary, record
+        except BaseException:
+            for file in temporary:
+                file.unlink(missing_ok=True)
+            raise
+        for file, output in zip(temporary, outputs, strict=True):
+            file.replace(self.path / output)
+        write_json(self.path / _PROGRESS / f"{shard}.json", record)
+
+    def checksums(self) -> dict[str, str]:
+        """sha256 by output, where a shard's record holds one under `sha256`."""
+        known: dict[str, str] = {}
+        for file in (self.path / _PROGRESS).glob("*.json"):
+            known.update(json.loads(file.read_text()).get("sha256", {}))
+        return known
+
+    def close(self) -> None:
+        """Remove the traces of building; the manifest is there."""
+        shutil.rmtree(self.path / _PROGRESS, ignore_errors=True)
+        (self.path / _BUILDING).unlink(missing_ok=True)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest in `path`, or MissingInput / UnusableInput in one line."""
+    if not path.exists():
+        raise MissingInput(f"{path}: does not exist")
+    try:
+        manifest = json.loads((path / MANIFEST).read_text())
+        manifest["kind"], manifest["fingerprint"], manifest["identity"]  # noqa: B018 - a manifest has them
+    except OSError:
+        state = "unfinished: run the command that builds it again" if (path / _BUILDING).exists() else "has no manifest.json"
+        raise UnusableInput(f"{path}: not a finished artifact ({state})") from None
+    except (ValueError, KeyError, TypeError):
+        raise UnusableInput(f"{path / MANIFEST}: not a manifest") from None
+    return dict(manifest)
+
+
+def load_artifact(path: Path, kinds: tuple[str, ...], key: str, builds_it: str) -> Artifact:
+    """The finished artifact in `path`.
+
+    Raises MissingInput with the command `builds_it` where nothing is there, UnusableInput where it is of another kind.
+    """
+    if not path.exists():
+        raise MissingInput(f"{key}={path}: does not exist; build it with: {builds_it}")
+    manifest = read_manifest(path)
+    if manifest["kind"] not in kinds:
+        raise UnusableInput(f"{key}={path}: holds a {manifest['kind']} artifact, wanted {' or '.join(kinds)}")
+    inputs = {
+        role: load_input(path, manifest, role)
+        for role, recorded in manifest.get("inputs", {}).items()
+        if (path / recorded["path"]).is_dir()
+    }
+    return Artifact(
+        kind=manifest["kind"],
+        name=manifest["name"],
+        identity=manifest["identity"],
+        root=path.parent,
+        inputs=inputs,
+        out=path,
+        stored_fingerprint=manifest["fingerprint"],
+    )
+
+
+def load_input(path: Path, manifest: Mapping[str, Any], role: str) -> Artifact:
+    """The input `role` of the artifact in `path`, checked against the fingerprint its manifest recorded."""
+    recorded = manifest["inputs"][role]
+    source = path / recorded["path"]
+    if recorded["kind"] == "model":
+        return external_folder("model", recorded["name"], {}, path.parent, source, recorded["fingerprint"])
+    artifact = load_artifact(source, (recorded["kind"],), f"{path.name} needs its input {role}, ", "the command that built it")
+    if artifact.fingerprint != recorded["fingerprint"]:
+        raise UnusableInput(f"{source}: is not the {role} that {path} was made from (fingerprints differ)")
+    return artifact
+
+
+def external_folder(
+    kind: str, name: str, identity: dict[str, Any], root: Path, folder: Path, fingerprint: str
+) -> Artifact:
+    """A folder that this project did not make, as an input of others."""
+    return Artifact(kind, name, identity, root, out=folder, stored_fingerprint=fingerprint, external=True)
+
+
+def slug(name: str) -> str:
+    """`name` as part of a folder's name: letters, digits, `.`, `_`, `-`."""
+    safe = "".join(character if character.isascii() and (character.isalnum() or character in "._-") else "-" for character in name)
+    return safe.strip(".-")[:80] or "unnamed"
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON atomically."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _relative(target: Path, start: Path) -> str:
+    return os.path.relpath(target.resolve(), start.resolve())
+
+
+def _describe_outputs(folder: Path, rows: Mapping[str, int], checksums: Mapping[str, str]) -> list[dict[str, Any]]:
+    from toedit.fingerprints import hash_file
+
+    described = []
+    for file in sorted(folder.rglob("*")):
+        name = file.relative_to(folder).as_posix()
+        if not file.is_file() or name.split("/")[0] in _OURS or name == MANIFEST:
+            continue
+        entry: dict[str, Any] = {"path": name, "bytes": file.stat().st_size}
+        if name in rows:
+            entry["rows"] = rows[name]
+        entry["sha256"] = checksums.get(name) or hash_file(file)
+        described.append(entry)
+    return described
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold `folder/.lock`. Freed by the kernel when the holder dies, so a killed run never blocks the next."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / _LOCK
+    with lock.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(f"{folder}: another process is building it; waiting")
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if (folder / MANIFEST).exists():
+                lock.unlink(missing_ok=True)

@@ -1,0 +1,219 @@
+"""From a composed Hydra configuration to a finished stage: strict checks, dry runs, exit codes, sweeps.
+
+`run.py` is the command; this is what it needs beyond its table of stages.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import json
+import re
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, get_type_hints
+
+from toedit.artifacts import Artifact, write_json
+from toedit.config import Config
+from toedit.console import note, say, table
+from toedit.errors import BadConfiguration, Interrupted, ToEditError
+
+POINT_FILE = "point.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table that `python run.py` prints."""
+
+    module: str
+    """Where its `plan` and `report` are; imported when the stage runs, not before."""
+    reads: str
+    writes: str
+    example: str
+
+
+# --- strict configuration ---------------------------------------------------------------------------------------------
+
+
+def build_config(composed: Mapping[str, Any]) -> Config:
+    """The typed configuration. Raises BadConfiguration naming the first key that does not belong or does not fit.
+
+    Hydra adds any key that is written `+key=`, structured configuration or not; so every key is compared here.
+    """
+    config: Config = _build(Config, composed, "")
+    return config
+
+
+def _build(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
+    known = get_type_hints(kind)
+    arguments = {}
+    for key, value in values.items():
+        if key not in known:
+            raise BadConfiguration(unknown_key(f"{prefix}{key}"))
+        nested = known[key]
+        is_section = isinstance(nested, type) and is_dataclass(nested)
+        arguments[key] = _build(nested, value, f"{prefix}{key}.") if is_section else value
+    try:
+        return kind(**arguments)
+    except BadConfiguration as error:
+        # A section used in two places (corpus, prior.corpus) names its keys by the first.
+        message, section = str(error), prefix.rstrip(".")
+        own = section.split(".")[-1]
+        raise BadConfiguration(re.sub(rf"^{own}\.", prefix, message) if own else message) from None
+
+
+def all_keys(kind: type[Any] = Config, prefix: str = "") -> list[str]:
+    """Every key of the configuration, dotted."""
+    hints = get_type_hints(kind)
+    keys: list[str] = []
+    for item in fields(kind):
+        nested = hints[item.name]
+        if isinstance(nested, type) and is_dataclass(nested):
+            keys += all_keys(nested, f"{prefix}{item.name}.")
+        else:
+            keys.append(f"{prefix}{item.name}")
+    return keys
+
+
+def unknown_key(key: str) -> str:
+    """`edit.pp: no such key; did you mean edit.p?`"""
+    close = difflib.get_close_matches(key, all_keys(), n=1, cutoff=0.5)
+    return f"{key}: no such key" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def explain(error: Exception) -> str:
+    """One line for an error of Hydra or OmegaConf, which speak in several."""
+    text = str(error)
+    if override := re.search(r"Could not (?:override|append|delete)[^']*'(?P<key>[^']+)'", text):
+        if "not in struct" in text or "not in" in text:
+            return unknown_key(override["key"])
+    if group := re.search(r"Could not find '(?P<option>[^']+)'", text):
+        name, _, value = group["option"].rpartition("/")
+        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
+        close = difflib.get_close_matches(value, options, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        return f"{name}={value}: no such choice{hint} There are: {', '.join(options)}" if options else text.splitlines()[0]
+    if "Could not override" in text and "No match in the defaults list" in text:
+        key = text.split("'")[1].split("@")[0]
+        return unknown_key(key)
+    full_key = re.search(r"full_key: (\S+)", text)
+    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
+    return f"{full_key[1]}: {first}" if full_key else first
+
+
+# --- one stage --------------------------------------------------------------------------------------------------------
+
+
+def run_stage(stage: ModuleType, config: Config) -> dict[str, str]:
+    """Plan, build and report one stage; return its row for the closing table of a sweep."""
+    artifact: Artifact = stage.plan(config)
+    if config.dry_run:
+        print_plan(artifact)
+        return {}
+    was_there = artifact.state() == "cached"
+    path = artifact.ensure()
+    row: dict[str, str] = stage.report(config, artifact)
+    say(f"{'already there' if was_there else 'written'}: {path}")
+    return row
+
+
+def print_plan(artifact: Artifact) -> None:
+    """The artifacts of a command, inputs first: what is cached, what would be built, at what cost."""
+    ordered: dict[str, Artifact] = {}
+
+    def visit(node: Artifact) -> None:
+        for source in node.inputs.values():
+            visit(source)
+        ordered.setdefault(node.fingerprint, node)
+
+    visit(artifact)
+    say("plan (nothing is built):")
+    for node in ordered.values():
+        state = node.state()
+        say(f"  {node.kind:<14} {state:<11} {node.path}")
+        if state != "cached" and node.estimate is not None:
+            say("".join(f"      {key} {value}\n" for key, value in node.estimate().items()).rstrip("\n"))
+
+
+# --- exit codes -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """SIGTERM ends the work like Ctrl-C, so that a scheduler's warning leads to exit code 75."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def as_user_error(error: BaseException) -> ToEditError | None:
+    """The error as one line and an exit code, or None where it is a defect that deserves its traceback."""
+    if isinstance(error, ToEditError):
+        return error
+    if isinstance(error, KeyboardInterrupt):
+        return Interrupted("interrupted; the same command resumes where it stopped")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        where = f" ({error.filename})" if error.filename else ""
+        return Interrupted(f"the disk is full{where}; make room, and the same command resumes where it stopped")
+    if isinstance(error, OSError) and error.filename is not None:
+        return ToEditError(f"{error.filename}: {error.strerror}")
+    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
+        return BadConfiguration(explain(error))  # type: ignore[arg-type]
+    return None
+
+
+# --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+def write_point(folder: Path, overrides: Sequence[str], code: int, row: Mapping[str, str], error: str | None) -> None:
+    """Leave what became of one point where the parent finds it, whichever process ran it."""
+    write_json(folder / POINT_FILE, {"overrides": list(overrides), "code": code, "row": dict(row), "error": error})
+
+
+def close_sweep(folder: Path) -> int:
+    """Print the closing table of a sweep; return the code of the first failed point, or 0."""
+    files = sorted(folder.glob(f"*/{POINT_FILE}"), key=lambda file: int(file.parent.name))
+    points = [json.loads(file.read_text()) for file in files]
+    failed = [point for point in points if point["code"]]
+    rows = [point["row"] for point in points if point["row"]]
+    columns = list(rows[0]) if rows else []
+    varied = _varied([point["overrides"] for point in points], columns)
+    say()
+    table(
+        [*varied, *columns, "state"],
+        [
+            [
+                *(_value(point["overrides"], key) for key in varied),
+                *(point["row"].get(column, "") for column in columns),
+                f"failed ({point['code']})" if point["code"] else "ok",
+            ]
+            for point in points
+        ],
+    )
+    for point in failed:
+        note(f"failed: {' '.join(point['overrides'])}: {point['error']}")
+    return int(failed[0]["code"]) if failed else 0
+
+
+def _varied(overrides: Sequence[Sequence[str]], columns: Sequence[str]) -> list[str]:
+    """Keys whose values differ between points and that the rows do not show already."""
+    keys = list(dict.fromkeys(override.partition("=")[0] for point in overrides for override in point))
+    return [
+        key
+        for key in keys
+        if key.rpartition(".")[2] not in columns and len({_value(point, key) for point in overrides}) > 1
+    ]
+
+
+def _value(overrides: Sequence[str], key: str) -> str:
+    return next((override.partition("=")[2] for override in overrides if override.partition("=")[0] == key), "")

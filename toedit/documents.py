@@ -1,0 +1,95 @@
+"""Dolma documents in zstd-compressed JSON lines: the one format in which text lies on disk.
+
+Reads and writes `documents/*.jsonl.zst`. A document is a mapping with `id`, `text`, `source` and, where there are
+any, `metadata`; its line is canonical, so equal documents make equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import zstandard
+
+from toedit.errors import UnusableInput
+
+Document = dict[str, Any]
+
+DOCUMENTS = "documents"
+_FIELDS = ("id", "text", "source", "added", "created", "metadata")
+_LEVEL = 3
+
+
+def shard_paths(corpus: Path) -> list[Path]:
+    """The shards of a corpus artifact, in order."""
+    return sorted((corpus / DOCUMENTS).glob("*.jsonl.zst"))
+
+
+def shard_name(number: int) -> str:
+    """`00042`."""
+    return f"{number:05d}"
+
+
+def document_line(document: Document) -> bytes:
+    """The document's line: known fields in a fixed order, UTF-8, escapes only where UTF-8 cannot say it."""
+    ordered = {key: document[key] for key in _FIELDS if document.get(key) not in (None, {})}
+    ordered.setdefault("text", document["text"])
+    try:
+        line = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    except ValueError:  # a lone surrogate (UnicodeEncodeError) or NaN somewhere in the metadata
+        ordered["metadata"] = _finite(ordered["metadata"])
+        line = json.dumps(ordered, ensure_ascii=True, separators=(",", ":")).encode("ascii")
+    return line + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinities, which JSON lacks, as strings: visible, not lost."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return value
+
+
+class ShardWriter:
+    """Writes documents to one file as they come; use as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._stream = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(self._file, closefd=True)
+        self.documents = 0
+
+    def write(self, document: Document) -> None:
+        self._stream.write(document_line(document))
+        self.documents += 1
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self._stream.close()
+        else:
+            self._file.close()
+
+
+def read_documents(path: Path) -> Iterator[Document]:
+    """The documents of one shard, one at a time.
+
+    Raises UnusableInput naming file and line where the shard is damaged.
+    """
+    with path.open("rb") as file:
+        stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+        number = 0
+        try:
+            for number, line in enumerate(io.BufferedReader(stream, 1 << 18), start=1):
+                yield json.loads(line)
+        except (zstandard.ZstdError, ValueError) as error:
+            raise UnusableInput(f"{path}: damaged after line {number} ({error})") from None

@@ -1,0 +1,212 @@
+"""`stage=edit`: apply the algorithm to a scored corpus.
+
+Reads a scores artifact and the corpus it belongs to. Writes an edited corpus: the documents, each with
+`metadata.toedit = {tokens, eligible, changed}`, and the ledger `edits/*.parquet`, one row a changed token, from which
+`revert` restores every byte. Needs no model: milliseconds a document.
+
+    python run.py stage=edit edit.p=0.99 edit.k=8
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from toedit.artifacts import Artifact, Result, Workspace
+from toedit.config import EditConfig
+from toedit.console import Progress
+from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
+from toedit.editing import Draws, resample
+from toedit.errors import BadConfiguration, UnusableInput
+from toedit.priors import model_folder
+from toedit.scores import ShardScores, read_scores, scores_path
+from toedit.splicing import splice
+from toedit.tokenizing import PriorTokenizer, load_tokenizer
+from toedit.uniforms import document_keys, uniforms
+
+EDITS = "edits"
+LEDGER_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("position", pa.int32()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("old_id", pa.int32()),
+        ("new_id", pa.int32()),
+        ("old_text", pa.string()),
+        ("new_text", pa.string()),
+        ("old_logprob", pa.float32()),
+        ("new_logprob", pa.float32()),
+    ]
+)
+_COUNTS = ("documents", "tokens", "eligible", "changed", "unspliceable", "expected_changed")
+METADATA_KEY, HISTORY_KEY = "toedit", "toedit_history"
+
+
+def plan_edit(scores: Artifact, edit: EditConfig, root: Path, out: Path | None = None) -> Artifact:
+    """The edit of the scored corpus. Raises BadConfiguration where the scores hold too little for it."""
+    _refuse_what_scores_lack(scores, edit)
+    for role in ("corpus", "prior"):
+        if role not in scores.inputs:
+            raise UnusableInput(f"{scores.path}: the {role} it was made from is no longer where its manifest says")
+    identity = asdict(edit)
+    identity.pop("name")  # a preset's name says nothing that its values do not
+    return Artifact(
+        kind="edited_corpus",
+        name=f"{scores.name}.{describe(edit)}",
+        identity=identity,
+        inputs={"corpus": scores.inputs["corpus"], "scores": scores, "prior": scores.inputs["prior"]},
+        root=root,
+        out=out,
+        build=partial(build_edit, edit=edit),
+    )
+
+
+def describe(edit: EditConfig) -> str:
+    """`p0.99-k8`, with temperature, strictness and seed where they are not the paper's."""
+    if edit.sampler == "none":
+        return "none"
+    parts = [f"p{edit.p:g}", f"k{edit.k}"]
+    parts += [f"t{edit.temperature:g}"] if edit.temperature != 1 else []
+    parts += ["strict"] if edit.strict else []
+    parts += [f"seed{edit.seed}"] if edit.seed else []
+    return "-".join(parts)
+
+
+def _refuse_what_scores_lack(scores: Artifact, edit: EditConfig) -> None:
+    if edit.sampler == "none":
+        return
+    min_p, top_k = scores.identity["min_p"], scores.identity["top_k"]
+    if edit.p < min_p:
+        raise BadConfiguration(
+            f"edit.p={edit.p:g}: the scores keep candidates for P >= {min_p:g} only; add score.min_p={edit.p:g}"
+        )
+    if edit.k > top_k:
+        raise BadConfiguration(f"edit.k={edit.k}: the scores keep {top_k} candidates; add score.top_k={edit.k}")
+
+
+def build_edit(workspace: Workspace, edit: EditConfig) -> Result:
+    """Edit every shard that an earlier run has not finished."""
+    corpus, scores = workspace.inputs["corpus"], workspace.inputs["scores"]
+    tokenizer = load_tokenizer(model_folder(workspace.inputs["prior"]))
+    totals: Counter[str] = Counter()
+    result = Result(seeds={"edit": edit.seed})
+    shards = shard_paths(corpus)
+    with Progress("edit", None, "tokens") as progress:
+        for path in shards:
+            shard = path.name.removesuffix(".jsonl.zst")
+            documents, ledger = f"{DOCUMENTS}/{path.name}", f"{EDITS}/{shard}.parquet"
+            record = workspace.finished(shard)
+            if record is None:
+                with workspace.shard(shard, documents, ledger) as ((documents_path, ledger_path), record):
+                    shard_scores = read_scores(scores_path(scores, shard))
+                    record.update(edit_shard(path, shard_scores, tokenizer, edit, documents_path, ledger_path))
+                progress.advance(record["tokens"])
+            totals.update({key: record[key] for key in _COUNTS})
+            result.rows |= {documents: record["documents"], ledger: record["changed"]}
+    result.counts = {key: totals[key] for key in _COUNTS}
+    result.counts["expected_changed"] = round(result.counts["expected_changed"], 3)
+    return result
+
+
+def edit_shard(
+    corpus_shard: Path,
+    scores: ShardScores,
+    tokenizer: PriorTokenizer,
+    edit: EditConfig,
+    documents_path: Path,
+    ledger_path: Path,
+) -> dict[str, Any]:
+    """Write the edited documents of one shard and their ledger; return the counts."""
+    draws = draw(scores, edit)
+    eligible_D = np.bincount(scores.document_N[draws.index_E], minlength=len(scores.ids))
+    changed = draws.index_E[draws.changed_E]
+    first_change_D1 = np.searchsorted(scores.document_N[changed], np.arange(len(scores.ids) + 1))
+    new_id_C, new_logprob_C = draws.new_id_E[draws.changed_E], draws.new_logprob_E[draws.changed_E]
+
+    ledger: list[dict[str, Any]] = []
+    unspliceable = documents = 0
+    with ShardWriter(documents_path) as writer:
+        for d, document in enumerate(read_documents(corpus_shard)):
+            if d >= len(scores.ids) or document["id"] != scores.ids[d]:
+                raise UnusableInput(f"{corpus_shard}: document {d + 1} is not the one that was scored")
+            tokens = slice(scores.token_offset_D1[d], scores.token_offset_D1[d + 1])
+            changes = slice(first_change_D1[d], first_change_D1[d + 1])
+            rows_before = len(ledger)
+            if changes.start < changes.stop:
+                position_C = scores.candidate_position_N[changed[changes]]
+                spliced = splice(
+                    document["text"].encode(),
+                    scores.span_T2[tokens],
+                    scores.token_id_T[tokens],
+                    position_C,
+                    new_id_C[changes],
+                    tokenizer,
+                )
+                document["text"] = spliced.text.decode()
+                unspliceable += spliced.unspliceable
+                old_logprob_C = scores.logprob_T[tokens][position_C[spliced.written_C]]
+                logprobs = zip(old_logprob_C, new_logprob_C[changes][spliced.written_C], strict=True)
+                for row, (old_logprob, new_logprob) in zip(spliced.rows, logprobs, strict=True):
+                    ledger.append(
+                        {"id": document["id"], **row._asdict(), "old_logprob": old_logprob, "new_logprob": new_logprob}
+                    )
+            record_edit(document, tokens.stop - tokens.start, eligible_D[d], len(ledger) - rows_before)
+            writer.write(document)
+            documents += 1
+    if documents != len(scores.ids):
+        raise UnusableInput(f"{corpus_shard}: holds {documents} documents, {len(scores.ids)} were scored")
+    pq.write_table(pa.Table.from_pylist(ledger, LEDGER_SCHEMA), ledger_path, compression="zstd")
+    return {
+        "documents": documents,
+        "tokens": len(scores.token_id_T),
+        "eligible": len(draws.index_E),
+        "changed": len(ledger),
+        "unspliceable": unspliceable,
+        "expected_changed": draws.expected_changed,
+    }
+
+
+def draw(scores: ShardScores, edit: EditConfig) -> Draws:
+    """The draws of one shard."""
+    if edit.sampler == "none":
+        empty = np.empty(0, np.int64)
+        return Draws(empty, empty, np.empty(0), np.empty(0, bool), 0.0)
+    key_N2 = document_keys(edit.seed, scores.ids)[scores.document_N]
+    return resample(
+        scores.token_id_T[scores.token_N],
+        scores.logprob_T[scores.token_N],
+        scores.candidate_id_NK,
+        scores.candidate_logprob_NK,
+        uniforms(key_N2, scores.candidate_position_N),
+        p=edit.p,
+        k=edit.k,
+        temperature=edit.temperature,
+        strict=edit.strict,
+    )
+
+
+def record_edit(document: Document, tokens: int, eligible: int, changed: int) -> None:
+    """Note the edit in the document's metadata; an earlier edit's note moves to the history."""
+    metadata = dict(document.get("metadata", {}))
+    if METADATA_KEY in metadata:
+        metadata[HISTORY_KEY] = [*metadata.get(HISTORY_KEY, []), metadata.pop(METADATA_KEY)]
+    metadata[METADATA_KEY] = {"tokens": int(tokens), "eligible": int(eligible), "changed": int(changed)}
+    document["metadata"] = metadata
+
+
+def forget_edit(document: Document) -> None:
+    """Undo `record_edit`."""
+    metadata = document["metadata"]
+    metadata.pop(METADATA_KEY)
+    if history := metadata.pop(HISTORY_KEY, []):
+        metadata[METADATA_KEY] = history[-1]
+        if history[:-1]:
+            metadata[HISTORY_KEY] = history[:-1]

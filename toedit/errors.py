@@ -1,0 +1,34 @@
+"""The errors a user can cause. Each is one clear line and one exit code; `run.py` prints it without a traceback.
+
+| exit code | error |
+|---|---|
+| 2 | `BadConfiguration`, `UnusableInput` |
+| 3 | `MissingInput`: the message holds the command that builds it |
+| 75 | `Interrupted`: run the same command again to resume |
+"""
+
+
+class ToEditError(Exception):
+    """Base of every error that names a key, a file or a row. The message is a single line."""
+
+    exit_code = 2
+
+
+class BadConfiguration(ToEditError):
+    """A key is misspelt, has a value outside its range, or contradicts another key."""
+
+
+class UnusableInput(ToEditError):
+    """A file, model or artifact exists and cannot be used."""
+
+
+class MissingInput(ToEditError):
+    """An input named by the configuration does not exist."""
+
+    exit_code = 3
+
+
+class Interrupted(ToEditError):
+    """The work stopped half-way (signal, full disk); what was committed is kept."""
+
+    exit_code = 75

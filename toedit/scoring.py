@@ -1,0 +1,187 @@
+"""`stage=score`: one pass of the prior over a corpus, kept so that every edit afterwards is arithmetic.
+
+Reads a corpus artifact and a prior; writes a scores artifact (`toedit/scores.py`), one Parquet file a corpus shard.
+
+    python run.py stage=score corpus=local corpus.path=my.jsonl prior=local prior.path=my-model
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from toedit.artifacts import Artifact, Result, Workspace
+from toedit.config import ScoreConfig, ScorerConfig
+from toedit.console import Progress, human
+from toedit.documents import DOCUMENTS, read_documents, shard_paths
+from toedit.errors import BadConfiguration, UnusableInput
+from toedit.priors import model_folder, model_shape
+from toedit.scorers import Scorer, load_scorer
+from toedit.scores import SCORES, ShardScores, scores_path, write_scores
+from toedit.tokenizing import PriorTokenizer, load_tokenizer
+from toedit.windows import ModelInput, Window, batches, windows
+
+
+def plan_scores(
+    corpus: Artifact, prior: Artifact, score: ScoreConfig, scorer: ScorerConfig, root: Path, out: Path | None = None
+) -> Artifact:
+    """The scores of `corpus` under `prior`."""
+    return Artifact(
+        kind="scores",
+        name=f"{corpus.name}.{prior.name}",
+        identity={**asdict(score), "scorer": scorer.kind},
+        inputs={"corpus": corpus, "prior": prior},
+        root=root,
+        out=out,
+        build=partial(build_scores, score=score, scorer=scorer),
+        estimate=partial(_estimate, corpus, prior),
+    )
+
+
+def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig) -> Result:
+    """Score every shard that an earlier run has not finished."""
+    corpus, prior = workspace.inputs["corpus"], model_folder(workspace.inputs["prior"])
+    shards = shard_paths(corpus)
+    pass_: PriorPass | None = None  # the model is loaded only if there is something left to score
+    result = Result(counts={"documents": 0, "tokens": 0, "scored": 0, "confident": 0})
+    with Progress("score", sum(path.stat().st_size for path in shards), "bytes") as progress:
+        for path in shards:
+            shard = path.name.removesuffix(".jsonl.zst")
+            record = workspace.finished(shard)
+            if record is None:
+                pass_ = pass_ or PriorPass(prior, score, scorer)
+                with workspace.shard(shard, f"{SCORES}/{shard}.parquet") as ((output,), record):
+                    record.update(pass_.score_shard(path, output, progress))
+            else:
+                progress.skip(path.stat().st_size)
+            for key in result.counts:
+                result.counts[key] += record[key]
+            result.rows[f"{SCORES}/{shard}.parquet"] = record["documents"]
+    result.runtime = {"scorer": asdict(scorer)}
+    return result
+
+
+class PriorPass:
+    """The prior with its tokenizer, ready to score shards."""
+
+    def __init__(self, model: Path, score: ScoreConfig, scorer: ScorerConfig) -> None:
+        self.tokenizer = load_tokenizer(model)
+        shape = model_shape(model)
+        if shape.vocabulary_size is not None and self.tokenizer.vocabulary_size > shape.vocabulary_size:
+            raise UnusableInput(
+                f"{model}: the tokenizer has {self.tokenizer.vocabulary_size} entries, "
+                f"the embedding only {shape.vocabulary_size}: they do not belong together"
+            )
+        self.context_id = context_id(self.tokenizer, score.context_token, model)
+        window = min(score.window, shape.context or score.window)
+        self.capacity = window - (self.context_id is not None)
+        self.min_context = score.min_context if score.min_context is not None else max(window // 4, 1)
+        if self.min_context >= self.capacity:
+            raise BadConfiguration(f"score.min_context={self.min_context}: must be below the prior's window of {window}")
+        self.batch_tokens = scorer.batch_tokens
+        self.scorer: Scorer = load_scorer(model, score, scorer)
+
+    def score_shard(self, shard: Path, output: Path, progress: Progress) -> dict[str, int]:
+        """Score one corpus shard into `output`; return its counts."""
+        documents = list(read_documents(shard))
+        texts = [document["text"] for document in documents]
+        scores = self.score_texts([document["id"] for document in documents], texts, progress, shard.stat().st_size)
+        write_scores(output, scores)
+        return {
+            "documents": len(documents),
+            "tokens": len(scores.token_id_T),
+            "scored": int((~np.isnan(scores.logprob_T)).sum()),
+            "confident": len(scores.candidate_position_N),
+        }
+
+    def score_texts(self, ids: list[str], texts: list[str], progress: Progress, weight: float) -> ShardScores:
+        """Scores of documents; `weight` is what all of them add to the progress."""
+        encoded = self.tokenizer.encode(texts)
+        token_offset_D1 = np.cumsum([0, *(len(document.token_ids_T) for document in encoded)])
+        token_id_T = np.concatenate([document.token_ids_T for document in encoded])
+        logprob_T = np.full(len(token_id_T), np.nan, dtype=np.float32)
+        found_tokens, found_ids, found_logprobs = [], [], []
+
+        laid = [
+            (int(token_offset_D1[number]), window)
+            for number, document in enumerate(encoded)
+            for window in windows(len(document.token_ids_T), self.capacity, self.min_context, self.context_id is not None)
+        ]
+        lengths = [window.stop - window.start for _, window in laid]
+        per_token = weight / max(sum(lengths), 1)
+        for batch in batches(lengths, self.batch_tokens):
+            inputs = [self._model_input(token_id_T, *laid[index]) for index in batch]
+            token_R = np.concatenate([_scored_tokens(*laid[index]) for index in batch])
+            scored = self.scorer.score(inputs)
+            logprob_T[token_R] = scored.logprob_R
+            found_tokens.append(token_R[scored.confident_N])
+            found_ids.append(scored.candidate_id_NK)
+            found_logprobs.append(scored.candidate_logprob_NK)
+            tokens = sum(lengths[index] for index in batch)
+            progress.advance(tokens * per_token)
+
+        token_N = np.concatenate([np.empty(0, np.int64), *found_tokens])
+        order = np.argsort(token_N)
+        token_N = token_N[order]
+        candidate_offset_D1 = np.searchsorted(token_N, token_offset_D1)
+        document_N = np.repeat(np.arange(len(ids)), np.diff(candidate_offset_D1))
+        return ShardScores(
+            ids=ids,
+            token_offset_D1=token_offset_D1,
+            token_id_T=token_id_T,
+            span_T2=np.concatenate([document.span_T2 for document in encoded]),
+            logprob_T=logprob_T,
+            candidate_offset_D1=candidate_offset_D1,
+            candidate_position_N=(token_N - token_offset_D1[document_N]).astype(np.int32),
+            candidate_id_NK=_stacked(found_ids, order, np.int32),
+            candidate_logprob_NK=_stacked(found_logprobs, order, np.float32),
+        )
+
+    def _model_input(self, token_id_T: np.ndarray, offset: int, window: Window) -> ModelInput:
+        token_ids_L = token_id_T[offset + window.start : offset + window.stop]
+        first_scored = window.first_scored - window.start
+        if self.context_id is not None:
+            token_ids_L = np.concatenate([np.array([self.context_id], np.int32), token_ids_L])
+            first_scored += 1
+        return ModelInput(token_ids_L, first_scored)
+
+
+def context_id(tokenizer: PriorTokenizer, choice: str, model: Path) -> int | None:
+    """The token that stands before a text: what the first token is conditioned on."""
+    known = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "none": None}
+    if choice == "auto":
+        return known["bos"] if known["bos"] is not None else known["eos"]
+    if choice != "none" and known[choice] is None:
+        raise BadConfiguration(f"score.context_token={choice}: the tokenizer of {model} has none")
+    return known[choice]
+
+
+def _scored_tokens(offset: int, window: Window) -> np.ndarray:
+    return np.arange(offset + window.first_scored, offset + window.stop)
+
+
+def _stacked(parts: list[np.ndarray], order: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
+    return np.concatenate(parts)[order] if parts else np.empty((0, 1), dtype)
+
+
+def _estimate(corpus: Artifact, prior: Artifact) -> dict[str, str]:
+    shape = model_shape(model_folder(prior.path)) if prior.state() == "cached" else None
+    cost: dict[str, str] = {}
+    tokens = None
+    if corpus.state() == "cached":
+        size = corpus.manifest()["counts"].get("bytes") or sum(path.stat().st_size for path in shard_paths(corpus.path))
+        tokens = size / 4
+        cost["tokens"] = f"about {human(tokens)} (text bytes / 4)"
+        cost["disk"] = f"about {human(60 * tokens, 'B')}"
+    if shape is not None and shape.parameters:
+        cost["parameters"] = human(shape.parameters)
+        cost["memory"] = f"{human(4 * shape.parameters, 'B')} of weights in float32"
+        if tokens:
+            cost["FLOPs"] = human(2 * shape.parameters * tokens)
+    return cost
+
+
+__all__ = ["DOCUMENTS", "PriorPass", "build_scores", "context_id", "plan_scores", "scores_path"]

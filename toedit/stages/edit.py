@@ -1,0 +1,47 @@
+"""`python run.py stage=edit`: the main job; the algorithm is in `toedit/editing.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toedit.artifacts import Artifact
+from toedit.config import Config
+from toedit.console import printable, say
+from toedit.edit_corpus import plan_edit
+from toedit.stages import score
+
+_SAMPLES = 5
+
+
+def plan(config: Config) -> Artifact:
+    out = Path(config.out) if config.out else None
+    return plan_edit(score.plan_from(config), config.edit, Path(config.artifacts), out)
+
+
+def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    from toedit.document_views import sample_edits
+
+    counts, edit = artifact.manifest()["counts"], config.edit
+    for sample in sample_edits(artifact.path, _SAMPLES):
+        before, after = printable(sample.left + f"[-{sample.old}-]"), printable(sample.right)
+        say(f"  {before}{{+{printable(sample.new)}+}}{after}")
+    shares = {key: _share(counts[key], counts["tokens"]) for key in ("eligible", "expected_changed", "changed")}
+    rule = f"P {'>' if edit.strict else '>='} {edit.p:g}, k = {edit.k}, temperature {edit.temperature:g}"
+    say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule if edit.sampler != 'none' else 'no edit'}")
+    say(f"eligible {counts['eligible']:,} ({shares['eligible']} of the tokens: the prior predicts them already)")
+    say(
+        f"changed  {counts['changed']:,} ({shares['changed']}; expected {shares['expected_changed']}; most eligible tokens "
+        f"are drawn as they were); unspliceable {counts['unspliceable']:,}"
+    )
+    return {
+        "p": f"{edit.p:g}",
+        "k": str(edit.k),
+        "temperature": f"{edit.temperature:g}",
+        "eligible": shares["eligible"],
+        "expected changed": shares["expected_changed"],
+        "changed": shares["changed"],
+    }
+
+
+def _share(part: float, whole: int) -> str:
+    return f"{part / max(whole, 1):.4%}"

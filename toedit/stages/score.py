@@ -1,0 +1,38 @@
+"""`python run.py stage=score`: the prior's pass over a corpus (see `toedit/scoring.py`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toedit.artifacts import Artifact, load_artifact
+from toedit.config import Config
+from toedit.console import duration, human, say
+from toedit.corpora import plan_corpus
+from toedit.priors import plan_prior
+from toedit.scoring import plan_scores
+
+
+def plan(config: Config) -> Artifact:
+    return plan_from(config, Path(config.out) if config.out else None)
+
+
+def plan_from(config: Config, out: Path | None = None) -> Artifact:
+    """The scores that `config` names: those at `scores.path`, else those of its corpus and prior."""
+    if config.scores.path is not None:
+        path = Path(config.scores.path)
+        return load_artifact(path, ("scores",), "scores.path", f"python run.py stage=score out={path}")
+    root = Path(config.artifacts)
+    corpus, prior = plan_corpus(config.corpus, root), plan_prior(config.prior, root, config.seed)
+    return plan_scores(corpus, prior, config.score, config.scorer, root, out)
+
+
+def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    manifest = artifact.manifest()
+    counts, seconds = manifest["counts"], manifest["timings"]["seconds"]
+    share = counts["confident"] / max(counts["tokens"], 1)
+    say(
+        f"scores {artifact.name}: {counts['documents']:,} documents, {counts['tokens']:,} tokens "
+        f"in {duration(seconds)} ({human(counts['tokens'] / max(seconds, 1e-9))} tokens/s with loading); "
+        f"P >= {manifest['identity']['min_p']:g} at {share:.2%}"
+    )
+    return {"tokens": f"{counts['tokens']:,}", "confident": f"{share:.2%}"}

@@ -68,6 +68,9 @@ STAGES = {
 }
 
 
+_failures: list[BaseException] = []
+
+
 def print_stages() -> None:
     """What each stage reads and writes, with a command to try."""
     say("python run.py stage=<stage> [key=value ...]      (dry_run=true shows the plan, --cfg job the configuration)\n")
@@ -76,29 +79,27 @@ def print_stages() -> None:
 
 
 def run(composed: Any) -> None:
-    """Hydra's task: one stage with one configuration."""
+    """Hydra's task: one stage with one configuration. Errors go into `_failures` or a file, not up Hydra's stack."""
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
     hydra = HydraConfig.get()
-    if hydra.mode == RunMode.RUN:
-        run_point(OmegaConf.to_container(composed, resolve=True))
-        return
-    # A failed point of a sweep must not stop the others, so its error goes into a file and not up the stack.
+    is_point = hydra.mode == RunMode.MULTIRUN
     overrides = list(hydra.overrides.task)
-    note(f"point {hydra.job.num}: {' '.join(overrides)}")
-    row, code, message = {}, 0, None
+    if is_point:
+        note(f"point {hydra.job.num}: {' '.join(overrides)}")
+    row, failure = {}, None
     try:
         row = run_point(OmegaConf.to_container(composed, resolve=True))
-    except Exception as error:
-        known = command.as_user_error(error)
-        if known is None:
-            import traceback
-
-            traceback.print_exc()
-        code, message = (known.exit_code, str(known)) if known else (1, repr(error))
-    command.write_point(Path(hydra.runtime.output_dir), overrides, code, row, message)
+    except BaseException as error:
+        failure = error
+        if not is_point or not isinstance(error, Exception):
+            _failures.append(error)
+    if is_point:  # a failed point must not stop the others, whichever process runs them
+        command.write_point(Path(hydra.runtime.output_dir), overrides, row, failure)
+        if failure in _failures:
+            raise KeyboardInterrupt
 
 
 def run_point(composed: Any) -> dict[str, str]:
@@ -129,6 +130,8 @@ def main(arguments: list[str]) -> int:
     try:
         with command.signals_interrupt():
             hydra.main(version_base="1.3", config_path="configs", config_name="config")(run)()
+            if _failures:
+                raise _failures.pop()
     except SystemExit as stop:  # Hydra's own flags (--cfg, --info) end so
         return stop.code if isinstance(stop.code, int) else 2
     except BaseException as error:

@@ -22,9 +22,7 @@ from tokenizers import (
     trainers,
 )
 
-TEST_DATA = Path(
-    os.environ.get("TOEDIT_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
-)
+TEST_DATA = Path(os.environ.get("TOEDIT_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 # Folders of ready tokenizer.json files below TEST_DATA/tokenizers.
 READY_FAMILIES = (
     "gpt2",

@@ -10,6 +10,7 @@ import errno
 import json
 import re
 import signal
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
@@ -87,22 +88,18 @@ def unknown_key(key: str) -> str:
 
 def explain(error: Exception) -> str:
     """One line for an error of Hydra or OmegaConf, which speak in several."""
-    text = str(error)
-    if override := re.search(r"Could not (?:override|append|delete)[^']*'(?P<key>[^']+)'", text):
-        if "not in struct" in text or "not in" in text:
-            return unknown_key(override["key"])
-    if group := re.search(r"Could not find '(?P<option>[^']+)'", text):
-        name, _, value = group["option"].rpartition("/")
-        options = re.findall(r"^\t(\S+)$", text, re.MULTILINE)
-        close = difflib.get_close_matches(value, options, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        return f"{name}={value}: no such choice{hint} There are: {', '.join(options)}" if options else text.splitlines()[0]
-    if "Could not override" in text and "No match in the defaults list" in text:
-        key = text.split("'")[1].split("@")[0]
-        return unknown_key(key)
-    full_key = re.search(r"full_key: (\S+)", text)
-    first = text.strip().splitlines()[0] if text.strip() else type(error).__name__
-    return f"{full_key[1]}: {first}" if full_key else first
+    text, cause = str(error).strip(), str(error.__cause__ or "").strip()
+    if group := re.search(r"Could not find '([^']+)/([^']+)'", text):
+        options = re.findall(r"^\t(?!provider)(\S+)$", text, re.MULTILINE)
+        close = difflib.get_close_matches(group[2], options, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{group[1]}={group[2]}: no such choice; {hint}there are {', '.join(options)}"
+    full_key = re.search(r"full_key: (\S+)", f"{text}\n{cause}")
+    if full_key and not re.match(r"Key '[^']*' (is )?not in", cause or text):
+        return f"{full_key[1]}: {(cause or text).splitlines()[0]}"
+    if override := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)[^']*'", text):
+        return unknown_key(override[1])
+    return " ".join(text.splitlines()[:2]) or type(error).__name__
 
 
 # --- one stage --------------------------------------------------------------------------------------------------------
@@ -175,9 +172,15 @@ def as_user_error(error: BaseException) -> ToEditError | None:
 # --- sweeps -----------------------------------------------------------------------------------------------------------
 
 
-def write_point(folder: Path, overrides: Sequence[str], code: int, row: Mapping[str, str], error: str | None) -> None:
-    """Leave what became of one point where the parent finds it, whichever process ran it."""
-    write_json(folder / POINT_FILE, {"overrides": list(overrides), "code": code, "row": dict(row), "error": error})
+def write_point(folder: Path, overrides: Sequence[str], row: Mapping[str, str], failure: BaseException | None) -> None:
+    """Leave what became of one point of a sweep where the parent finds it."""
+    code, message = 0, None
+    if failure is not None:
+        known = as_user_error(failure)
+        if known is None:
+            traceback.print_exception(failure)
+        code, message = (known.exit_code, str(known)) if known else (1, repr(failure))
+    write_json(folder / POINT_FILE, {"overrides": list(overrides), "code": code, "row": dict(row), "error": message})
 
 
 def close_sweep(folder: Path) -> int:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from toedit.artifacts import load_input, read_manifest
-from toedit.documents import read_documents, shard_paths
+from toedit.documents import DOCUMENTS, read_documents, shard_paths
 from toedit.edit_corpus import EDITS, METADATA_KEY
 from toedit.errors import UnusableInput
 from toedit.scores import scores_path
@@ -87,6 +87,9 @@ class DocumentView:
         for position, (start, end) in enumerate(self.span_T2.tolist()):
             if end <= shown:
                 continue
+            if position in self.edits and start > shown:  # whatever was open: an edit stands alone
+                yield document[shown:start].decode()
+                shown, first = start, None
             if first is None:
                 first = position
                 while start > shown and not _starts_character(document, start):
@@ -186,15 +189,15 @@ def _document_ids(edited: Path, scores: Path) -> Iterator[tuple[str, list[str]]]
 def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> Iterator[tuple[int, DocumentView]]:
     """(row, view) of the documents in `rows` of one shard. Candidates, the bulk of the scores, are not read."""
     table = pq.read_table(scores_path(scores, shard), columns=["id", "spans", "logprobs"])
-    documents_path = edited / "documents" / f"{shard}.jsonl.zst"
+    documents_path = _documents_path(edited, shard)
     ids = {table["id"][row].as_py() for row in rows}
     ledger = _ledger_of(edited, shard, ids)
     for row, document in _chosen_documents(documents_path, rows):
-        scored = table.slice(row, 1).to_pylist()[0]
-        if document["id"] != scored["id"]:
+        if document["id"] != table["id"][row].as_py():
             raise UnusableInput(f"{documents_path}: document {row + 1} is not the one that was scored")
         ledger_rows = ledger[document["id"]]
-        span_T2 = np.array(scored["spans"], dtype=np.int32).reshape(-1, 2)
+        span_T2 = table["spans"][row].values.flatten().to_numpy().reshape(-1, 2)
+        logprob_T = table["logprobs"][row].values.to_numpy(zero_copy_only=False)  # null becomes NaN
         yield (
             row,
             DocumentView(
@@ -204,7 +207,7 @@ def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> I
                 tokens=len(span_T2),
                 eligible=document["metadata"][METADATA_KEY]["eligible"],
                 span_T2=span_T2,
-                logprob_T=np.array(scored["logprobs"], dtype=np.float64),  # null becomes NaN
+                logprob_T=logprob_T.astype(np.float64),
                 edits={row["position"]: _edit(row) for row in ledger_rows},
             ),
         )
@@ -215,7 +218,7 @@ def _samples_of_shard(edited: Path, shard: str, chosen: list[int]) -> list[EditS
     ledger_ids = pq.read_table(_ledger_path(edited, shard), columns=["id"]).column("id")
     ids = {ledger_ids[index].as_py() for index in chosen}
     ledger = _ledger_of(edited, shard, ids)
-    path = edited / "documents" / f"{shard}.jsonl.zst"
+    path = _documents_path(edited, shard)
     originals: dict[str, bytes] = {}
     for document in read_documents(path):
         if document["id"] in ids:
@@ -280,6 +283,10 @@ def _edit(row: dict[str, Any]) -> Edit:
 def _starts_character(document: bytes, place: int) -> bool:
     """Is `place` a boundary between characters? The end of the document is one."""
     return place >= len(document) or document[place] & 0xC0 != 0x80
+
+
+def _documents_path(edited: Path, shard: str) -> Path:
+    return edited / DOCUMENTS / f"{shard}.jsonl.zst"
 
 
 def _ledger_path(edited: Path, shard: str) -> Path:

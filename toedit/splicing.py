@@ -146,9 +146,7 @@ def _stands_without_space(written: bytes, piece: bytes) -> bool:
     return piece[:1] == b" " and written == piece[1:]
 
 
-def _bytes_to_write(
-    old: bytes, old_id: int, new_id: int, tokenizer: PriorTokenizer
-) -> bytes | None:
+def _bytes_to_write(old: bytes, old_id: int, new_id: int, tokenizer: PriorTokenizer) -> bytes | None:
     """What `new_id` writes in the place of `old`, the bytes of `old_id`; None if it cannot."""
     new, old_piece = _piece(new_id, tokenizer), _piece(old_id, tokenizer)
     if new is None or old_piece is None:

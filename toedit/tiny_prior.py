@@ -176,6 +176,7 @@ def train(workspace: Workspace, stream_S: np.ndarray, training: TrainingConfig, 
     optimizer = _optimizer(model, training)
     metrics: list[dict[str, Any]] = []
     first = _load_state(workspace.path / _STATE, model, optimizer, metrics)
+    dtype = getattr(torch, training.dtype)
     tokens_per_step = training.batch_sequences * training.context
     size = human(model.num_parameters())
     with Progress(f"prior ({size} parameters)", training.steps * tokens_per_step) as progress:
@@ -184,9 +185,7 @@ def train(workspace: Workspace, stream_S: np.ndarray, training: TrainingConfig, 
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(step, training)
             token_BL = torch.from_numpy(sequences(stream_S, training, seed, step).astype(np.int64))
-            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=training.dtype == "bfloat16"):
-                logit_BLV = model(input_ids=token_BL[:, :-1], use_cache=False).logits
-            loss = torch.nn.functional.cross_entropy(logit_BLV.float().flatten(0, 1), token_BL[:, 1:].flatten())
+            loss = _loss(model, token_BL, dtype)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
@@ -197,6 +196,19 @@ def train(workspace: Workspace, stream_S: np.ndarray, training: TrainingConfig, 
             if (step + 1) % training.checkpoint_every == 0 or step == training.steps - 1:
                 _save_state(workspace.path / _STATE, step + 1, model, optimizer, metrics)
     return model.eval(), metrics
+
+
+def _loss(model: LlamaForCausalLM, token_BL: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Mean cross-entropy of each token given its prefix, the LM head in chunks: full logits would dwarf the model."""
+    import torch
+    from torch.nn import LinearCrossEntropyOptions
+    from torch.nn.functional import linear_cross_entropy
+
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        hidden_BLH = model.model(input_ids=token_BL[:, :-1], use_cache=False)[0]
+        hidden_RH, target_R = hidden_BLH.flatten(0, 1).to(dtype), token_BL[:, 1:].flatten()
+        chunks = LinearCrossEntropyOptions(batch_chunk_size=256)
+        return linear_cross_entropy(hidden_RH, model.lm_head.weight.to(dtype), target_R, options=chunks).float()
 
 
 def learning_rate(step: int, training: TrainingConfig) -> float:

@@ -9,6 +9,7 @@ Shapes: T tokens and N bytes of one document, V entries of the vocabulary, 2 = (
 """
 
 import json
+import unicodedata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,9 +64,7 @@ class PriorTokenizer:
         self.vocabulary_size = max(vocabulary.values(), default=-1) + 1
         self.bos_id = _named_id("bos", settings, vocabulary)
         self.eos_id = _named_id("eos", settings, vocabulary)
-        self.piece_bytes, self.is_continuation = self._read_pieces(
-            json.loads(definition), vocabulary
-        )
+        self.piece_bytes, self.is_continuation = self._read_pieces(json.loads(definition), vocabulary)
         self._matchable = [_MATCHES_NOTHING if p is None else p for p in self.piece_bytes]
         self._length_V = np.array([len(piece) for piece in self._matchable], dtype=np.int32)
         # WordPiece swallows the spaces between words: its pieces never add up to the document.
@@ -124,9 +123,7 @@ class PriorTokenizer:
                     results[index] = TokenizedDocument(token_ids_T, span_T2)
         # Something was normalised in the others: ask the library where each token came from.
         remaining = [index for index in range(len(texts)) if index not in results]
-        encodings = self._tokenizer.encode_batch(
-            [texts[index] for index in remaining], add_special_tokens=False
-        )
+        encodings = self._tokenizer.encode_batch([texts[index] for index in remaining], add_special_tokens=False)
         for index, encoding in zip(remaining, encodings, strict=True):
             ids = encoding.ids
             pieces_T = [self._matchable[token_id] for token_id in ids]
@@ -134,9 +131,7 @@ class PriorTokenizer:
             results[index] = TokenizedDocument(np.array(ids, dtype=np.int32), span_T2)
         return [results[index] for index in range(len(texts))]
 
-    def _spans_by_length(
-        self, document: bytes, token_ids_T: np.ndarray, joined: bytes
-    ) -> np.ndarray | None:
+    def _spans_by_length(self, document: bytes, token_ids_T: np.ndarray, joined: bytes) -> np.ndarray | None:
         """int32[T, 2] if the `joined` pieces are the document, perhaps after a dummy space."""
         dummy = len(joined) - len(document)  # SentencePiece puts one space before the text
         if dummy == 0:
@@ -230,9 +225,7 @@ def _byte_level_alphabet() -> dict[str, int]:
     return spelling | {chr(0x100 + rank): byte for rank, byte in enumerate(others)}
 
 
-def _spans_by_offsets(
-    document: bytes, pieces_T: list[bytes], offsets_T: list[tuple[int, int]]
-) -> np.ndarray:
+def _spans_by_offsets(document: bytes, pieces_T: list[bytes], offsets_T: list[tuple[int, int]]) -> np.ndarray:
     """int32[T, 2], token by token, from the library's offsets (characters) and the own bytes.
 
     The library counts whole characters and includes what it normalised. A token's own bytes say
@@ -240,8 +233,8 @@ def _spans_by_offsets(
     f, i, i). So bytes count where both agree; elsewhere the token is normalised and keeps the
     library's span, and splicing will leave it alone.
     """
-    starts_character_N = (np.frombuffer(document, dtype=np.uint8) & 0xC0) != 0x80
-    byte_of_character = np.append(np.flatnonzero(starts_character_N), len(document))
+    byte_N = np.frombuffer(document, dtype=np.uint8)
+    byte_of_character = np.append(np.flatnonzero((byte_N & 0xC0) != 0x80), len(document))
     library = byte_of_character[np.array(offsets_T, dtype=np.int64).reshape(-1, 2)].tolist()
 
     def agrees(start: int, end: int, library_start: int, library_end: int) -> bool:
@@ -278,5 +271,12 @@ def _spans_by_offsets(
             span = start, end
         span_T2[position] = span
         cursor = span[1]
+    # An accent that was dropped belongs to the letter before it: no new token may take it over.
+    before_gap = np.flatnonzero(span_T2[:, 1] < np.append(span_T2[1:, 0], len(document)))
+    for token in before_gap[byte_N[span_T2[before_gap, 1]] >= 0xCC]:  # no accent starts with a lower byte
+        end = int(span_T2[token, 1])
+        accent = document[end : end + 4].decode(errors="ignore")[:1]
+        if accent and unicodedata.category(accent).startswith("M"):
+            span_T2[token, 1] = end + len(accent.encode())
     # Composition can reorder combining marks; the contract is that spans never run backwards.
     return np.maximum.accumulate(span_T2, axis=0)

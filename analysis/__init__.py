@@ -1,0 +1,1 @@
+"""Corpus statistics: `python run.py stage=analyze`. One module an analysis, each with `plan` and `report`."""

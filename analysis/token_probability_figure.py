@@ -1,0 +1,103 @@
+"""The picture of `token_probability`: share of tokens by probability, linear above, logarithmic below.
+
+Writes the files it is given; the same counts give the same bytes (no dates, fixed hash salt). matplotlib is imported
+when the picture is drawn, and no state of its pyplot is touched.
+
+Shapes: B bins of the histogram on [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_BLUE, _ORANGE, _INK, _QUIET = "#2f6da8", "#b45309", "#1b1f24", "#5c6570"
+_STYLE: Any = {  # matplotlib's type for this lists every key it knows
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _QUIET,
+    "axes.labelcolor": _INK,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": _QUIET,
+    "ytick.color": _QUIET,
+    "xtick.labelcolor": _INK,
+    "ytick.labelcolor": _INK,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "toedit",
+}
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+def draw(count_B: NDArray[np.int64], summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
+    """Write the picture to `paths`, by format."""
+    import matplotlib
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    share_B = count_B / max(int(count_B.sum()), 1)
+    edge_B1 = np.linspace(0, 1, len(count_B) + 1)
+    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        figure = Figure(figsize=(6.4, 4.6))
+        figure.subplots_adjust(left=0.12, right=0.97, top=0.93, bottom=0.1, hspace=0.1)
+        linear, logarithmic = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
+        linear.stairs(share_B, edge_B1, fill=True, color=_BLUE, linewidth=0)
+        linear.set_ylabel("share of tokens")
+        linear.set_ylim(0, None)
+        linear.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        linear.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+        lowest = max(count_B[count_B > 0].min() / 10, 0.5)
+        logarithmic.stairs(np.maximum(count_B, lowest), edge_B1, fill=True, baseline=lowest, color=_BLUE, linewidth=0)
+        logarithmic.set_yscale("log")
+        logarithmic.set_ylim(lowest, None)
+        logarithmic.set_ylabel("tokens (log scale)")
+        logarithmic.set_xlabel("P(token | its prefix)")
+        logarithmic.set_xlim(-0.005, 1.005)  # the outermost bars are the point: keep them off the frame
+        logarithmic.set_xticks(np.linspace(0, 1, 11))
+        figure.align_ylabels()
+        _draw_quartiles([linear, logarithmic], summary["quartiles"])
+        caption = figure.suptitle(
+            _caption(summary, len(count_B)), fontsize=8.5, x=0.02, y=0.985, ha="left", color=_QUIET
+        )
+        caption.set_parse_math(False)
+        for extension, path in paths.items():
+            figure.savefig(path, format=extension, dpi=200, metadata=_METADATA[extension])
+
+
+def _draw_quartiles(axes: list[Any], quartiles: list[float]) -> None:
+    """Dashed lines, named in the upper panel; names at different heights, as quartiles may lie close together."""
+    for number, (name, value) in enumerate(zip(("lower quartile", "median", "upper quartile"), quartiles, strict=True)):
+        for axis in axes:
+            axis.axvline(value, color=_ORANGE, linewidth=0.8, linestyle=(0, (4, 3)))
+        is_right = value > 0.75
+        axes[0].annotate(
+            f"{name} {value:.4f}",
+            xy=(value, 0.95 - 0.11 * number),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4 if is_right else 4, 0),
+            textcoords="offset points",
+            ha="right" if is_right else "left",
+            va="top",
+            fontsize=8.5,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+            zorder=5,
+        )
+
+
+def _caption(summary: Mapping[str, Any], bins: int) -> str:
+    """Names are the user's: characters that the font may lack are spelt out."""
+    named = [f"{role}: {summary[role]}" for role in ("corpus", "prior") if role in summary]
+    caption = "   ".join([*named, f"scored tokens: {summary['scored']:,}", f"bins: {bins}"])
+    return caption.encode("ascii", "backslashreplace").decode()

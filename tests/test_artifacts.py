@@ -1,0 +1,148 @@
+"""Artifacts: addresses follow from identity; building is atomic, resumable, exclusive; nothing foreign is touched."""
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from toedit.artifacts import Artifact, Result, load_artifact, slug, write_json
+from toedit.errors import MissingInput, UnusableInput
+from toedit.fingerprints import FileHashes, hash_file
+
+
+def three_shards(root: Path, log: list[str], fail_at: str | None = None, pause: float = 0.0, **identity) -> Artifact:
+    def build(workspace):
+        for shard in ("a", "b", "c"):
+            if workspace.finished(shard):
+                continue
+            with workspace.shard(shard, f"data/{shard}") as ((path,), record):
+                path.write_text(shard)
+                time.sleep(pause)
+                if shard == fail_at:
+                    raise KeyboardInterrupt
+                record["n"] = 1
+            log.append(shard)
+        return Result(counts={"n": 3}, rows={"data/a": 1})
+
+    return Artifact("thing", "three shards", {"setting": 1, **identity}, root, build=build)
+
+
+def test_the_manifest_is_complete_and_last(tmp_path):
+    artifact = three_shards(tmp_path, [])
+    assert artifact.state() == "to build"
+    path = artifact.ensure()
+    assert artifact.state() == "cached"
+    manifest = json.loads((path / "manifest.json").read_text())
+    for key in ("kind", "name", "fingerprint", "identity", "runtime", "inputs", "outputs", "counts", "code",
+                "environment", "seeds", "revisions", "timings"):  # fmt: skip
+        assert key in manifest
+    outputs = {output["path"]: output for output in manifest["outputs"]}
+    assert set(outputs) == {"data/a", "data/b", "data/c"} and outputs["data/a"]["rows"] == 1
+    for name, output in outputs.items():
+        assert output["bytes"] == 1 and output["sha256"] == hash_file(path / name)
+    assert sorted(entry.name for entry in path.iterdir()) == ["data", "manifest.json"]
+
+
+def test_an_interrupted_build_resumes_and_ends_the_same(tmp_path):
+    log: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        three_shards(tmp_path, log, fail_at="b").ensure()
+    interrupted = three_shards(tmp_path, log)
+    assert log == ["a"] and interrupted.state() == "unfinished"
+    assert not list(interrupted.path.rglob("*.tmp"))
+    interrupted.ensure()
+    assert log == ["a", "b", "c"]
+    whole = three_shards(tmp_path / "other", [])
+    whole.ensure()
+    for name in ("data/a", "data/b", "data/c"):
+        assert (interrupted.path / name).read_bytes() == (whole.path / name).read_bytes()
+    manifests = [artifact.manifest() for artifact in (interrupted, whole)]
+    for manifest in manifests:
+        manifest.pop("timings")
+    assert manifests[0] == manifests[1]
+
+
+def test_identity_and_inputs_make_the_address_and_runtime_does_not(tmp_path):
+    one, other = three_shards(tmp_path, []), three_shards(tmp_path, [], setting=2)
+    assert one.fingerprint != other.fingerprint
+    assert one.path.name == f"three-shards--{one.fingerprint[:8]}"
+    assert three_shards(tmp_path / "elsewhere", []).fingerprint == one.fingerprint
+    users = [Artifact("thing", "user", {}, tmp_path, inputs={"source": source}) for source in (one, other)]
+    assert users[0].fingerprint != users[1].fingerprint
+
+
+def test_two_at_once_build_once(tmp_path):
+    log: list[str] = []
+    threads = [threading.Thread(target=three_shards(tmp_path, log, pause=0.1).ensure) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log == ["a", "b", "c"]
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.tex").write_text("precious")
+    artifact = three_shards(tmp_path, [])
+    artifact.out = out
+    with pytest.raises(UnusableInput, match=r"thesis\.tex"):
+        artifact.ensure()
+    assert [file.name for file in out.iterdir()] == ["thesis.tex"]
+    (out / "thesis.tex").unlink()
+    artifact.ensure()
+    other = three_shards(tmp_path, [], setting=2)
+    other.out = out
+    with pytest.raises(UnusableInput, match="holds another artifact"):
+        other.ensure()
+    file = three_shards(tmp_path, [])
+    file.out = out / "manifest.json"
+    with pytest.raises(UnusableInput, match="is a file"):
+        file.ensure()
+
+
+def test_a_damaged_artifact_is_built_again(tmp_path, capsys):
+    log: list[str] = []
+    path = three_shards(tmp_path, log).ensure()
+    (path / "data" / "b").write_text("cut short?")
+    assert three_shards(tmp_path, log).state() == "to build"
+    three_shards(tmp_path, log).ensure()
+    assert (path / "data" / "b").read_text() == "b"
+    assert "damaged" in capsys.readouterr().err
+
+
+def test_artifacts_by_path(tmp_path):
+    with pytest.raises(MissingInput, match="build it with: make"):
+        load_artifact(tmp_path / "no", ("thing",), "key", "make")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UnusableInput, match=r"no manifest\.json"):
+        load_artifact(tmp_path / "empty", ("thing",), "key", "make")
+    write_json(tmp_path / "empty" / "manifest.json", [1])
+    with pytest.raises(UnusableInput, match="not a manifest"):
+        load_artifact(tmp_path / "empty", ("thing",), "key", "make")
+    path = three_shards(tmp_path, []).ensure()
+    with pytest.raises(UnusableInput, match="holds a thing artifact, wanted corpus"):
+        load_artifact(path, ("corpus",), "corpus.path", "make")
+    loaded = load_artifact(path, ("thing",), "key", "make")
+    assert loaded.ensure() == path and loaded.fingerprint == three_shards(tmp_path, []).fingerprint
+    (path / "data" / "a").unlink()
+    with pytest.raises(UnusableInput, match="damaged or gone"):
+        load_artifact(path, ("thing",), "key", "make").ensure()
+
+
+def test_names_never_become_paths():
+    assert slug("../../etc/passwd") == "etc-passwd"
+    assert slug("a b/c=d,e") == "a-b-c-d-e"
+    assert slug("…") == "unnamed"
+
+
+def test_file_hashes_follow_the_content(tmp_path):
+    file = tmp_path / "x"
+    file.write_text("one")
+    first = FileHashes(tmp_path).of([file])[file]
+    assert FileHashes(tmp_path).of([file])[file] == first == hash_file(file)
+    file.write_text("three")
+    assert FileHashes(tmp_path).of([file])[file] == hash_file(file) != first

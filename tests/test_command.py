@@ -1,0 +1,140 @@
+"""The command line as a user meets it: the table of stages, strict keys, one-line errors, exit codes."""
+
+import ast
+import inspect
+import re
+import time
+
+import pytest
+from conftest import REPOSITORY, run_command
+from omegaconf import OmegaConf
+
+import toedit.config
+from toedit.command import all_keys, build_config, explain, unknown_key
+from toedit.errors import BadConfiguration
+
+
+def error_line(*arguments, cwd, expect, **environment):
+    """The only line on stderr that is an error; there must be no traceback."""
+    run = run_command(*arguments, cwd=cwd, expect=expect, **environment)
+    assert "Traceback" not in run.stderr
+    lines = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, run.stderr
+    return lines[0]
+
+
+def test_the_table_of_stages_comes_at_once(tmp_path):
+    started = time.monotonic()
+    run = run_command(cwd=tmp_path)
+    assert time.monotonic() - started < 5  # about 0.1 s on a quiet machine
+    for stage in ("corpus", "prior", "score", "edit", "revert", "diff", "analyze"):
+        assert re.search(rf"^  {stage} +reads .*\n +writes .*\n +e\.g\. +python run\.py stage={stage}", run.stdout, re.M)
+
+
+def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path):
+    import subprocess
+    import sys
+
+    code = (
+        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); sys.argv = ['run.py']\n"
+        "import run; run.main([])\n"
+        "import toedit.stages.edit, toedit.editing, toedit.edit_corpus\n"
+        "heavy = {'torch', 'transformers', 'datasets', 'matplotlib', 'pandas', 'vllm', 'wandb'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["stage=edit", "+edit.pp=1"], ["edit.pp", "did you mean edit.p?"]),
+        (["stage=edit", "edit.pp=1"], ["edit.pp", "did you mean edit.p?"]),
+        (["stage=edit", "+scoring.top_k=8"], ["scoring", "no such key"]),
+        (["stage=edit", "++score.topk=8"], ["score.topk", "did you mean score.top_k?"]),
+        (["stage=edti"], ["stage=edti", "did you mean edit?"]),
+        (["stage=edit", "edit=paperr"], ["edit=paperr", "did you mean paper?"]),
+        (["stage=edit", "edit.p=abc"], ["edit.p"]),
+        (["stage=edit", "edit.p=0"], ["edit.p=0", "(0, 1]"]),
+        (["stage=edit", "edit.p=1.5"], ["edit.p=1.5", "(0, 1]"]),
+        (["stage=edit", "edit.k=0"], ["edit.k=0", "at least 1"]),
+        (["stage=edit", "edit.temperature=-1"], ["edit.temperature=-1"]),
+        (["stage=edit", "edit.k=65"], ["edit.k=65", "score.top_k=65"]),
+        (["stage=edit", "edit.p=0.5"], ["edit.p=0.5", "score.min_p=0.5"]),
+        (["stage=edit", "prior=local"], ["prior.path"]),
+        (["stage=edit", "prior.corpus.on_bad_row=maybe"], ["prior.corpus.on_bad_row=maybe", "reject, stop"]),
+        (["stage=edit", "edit.p="], ["edit.p"]),
+        (["stage=edit", "edit"], ["edit"]),
+        (["corpus=local"], ["stage", "edit"]),
+    ],
+)
+def test_bad_configuration_is_one_line_that_names_the_key(arguments, parts, tmp_path):
+    line = error_line(*arguments, cwd=tmp_path, expect=2)
+    for part in parts:
+        assert part in line
+
+
+def test_missing_inputs_say_how_to_build_them(tmp_path):
+    line = error_line("stage=edit", "scores.path=nowhere", cwd=tmp_path, expect=3)
+    assert "nowhere" in line and "python run.py stage=score out=nowhere" in line
+    line = error_line("stage=revert", "edited.path=nowhere", cwd=tmp_path, expect=3)
+    assert "python run.py stage=edit out=nowhere" in line
+    line = error_line("stage=edit", "prior=local", "prior.path=no-model", cwd=tmp_path, expect=3)
+    assert "no-model" in line
+
+
+def test_unusable_models_are_refused_before_any_work(tmp_path):
+    (tmp_path / "model").mkdir()
+    arguments = ["stage=edit", "prior=local", "prior.path=model"]
+    assert "config.json" in error_line(*arguments, cwd=tmp_path, expect=2)
+    (tmp_path / "model" / "config.json").write_text('{"vocab_size": 10}')
+    assert "no weights" in error_line(*arguments, cwd=tmp_path, expect=2)
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    assert "tokenizer" in error_line(*arguments, cwd=tmp_path, expect=2)
+    (tmp_path / "file").write_text("x")
+    assert "is a file" in error_line("stage=edit", "prior=local", "prior.path=file", cwd=tmp_path, expect=2)
+
+
+def test_hub_models_offline_are_one_line(tmp_path):
+    line = error_line("stage=prior", "prior=gpt2", cwd=tmp_path, expect=3, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert "openai-community/gpt2" in line and "prior=local" in line
+
+
+def test_every_key_has_a_docstring():
+    """A field without a docstring under it is a key that nobody can look up."""
+    module = ast.parse(inspect.getsource(toedit.config))
+    for node in [node for node in module.body if isinstance(node, ast.ClassDef)]:
+        body = [statement for statement in node.body if not isinstance(statement, ast.FunctionDef)][1:]
+        for statement, following in zip(body[::2], body[1::2], strict=True):
+            assert isinstance(statement, ast.AnnAssign), node.name
+            assert isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant), statement.target.id
+
+
+def test_every_shipped_configuration_composes():
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=toedit.config.Config)
+    groups = sorted(folder for folder in (REPOSITORY / "configs").iterdir() if folder.is_dir())
+    choices = [(group.name, file.stem) for group in groups for file in sorted(group.glob("*.yaml"))]
+    assert len(choices) > 15
+    with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
+        for group, choice in choices:
+            required = {("prior", "local"): ["prior.path=model"], ("corpus", "local"): ["corpus.path=texts"]}
+            overrides = [f"{group}={choice}", *required.get((group, choice), [])]
+            config = build_config(OmegaConf.to_container(compose("config", overrides=overrides), resolve=True))
+            assert getattr(config, group) is not None
+        # Keys and values meet: what config.yaml composes is exactly what the classes know.
+        composed = compose("config")
+    assert not set(all_keys()) ^ {key for key in all_keys() if OmegaConf.select(composed, key, default="?") != "?"}
+
+
+def test_unknown_keys_suggest_the_nearest():
+    assert unknown_key("edit.temprature").endswith("did you mean edit.temperature?")
+    assert unknown_key("zzz") == "zzz: no such key"
+    with pytest.raises(BadConfiguration, match=r"prior\.training\.stepz.*prior\.training\.steps"):
+        build_config({"prior": {"training": {"stepz": 1}}})
+
+
+def test_errors_of_the_configuration_library_become_one_line():
+    assert "\n" not in explain(ValueError("first\nsecond"))

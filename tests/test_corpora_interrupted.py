@@ -1,0 +1,93 @@
+"""Reading files when things go wrong: cut files, rows without end, kills."""
+
+import os
+import random
+import signal
+import string
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import REPOSITORY
+from corpus_fixtures import build, content_of, counts_of, documents_of, rejected_of, write
+
+from toedit.errors import UnusableInput
+
+
+@pytest.mark.parametrize("name", ["x.jsonl.gz", "x.jsonl.zst", "x.array.json.zst", "x.parquet"])
+def test_a_cut_file_is_refused_or_kept_as_far_as_it_goes(tmp_path, name):
+    choose = random.Random(0)
+    rows = [{"id": str(n), "text": "".join(choose.choices(string.ascii_letters, k=3000))} for n in range(200)]
+    path = write(tmp_path / name, rows)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    write(tmp_path / "a.jsonl", [{"text": "beside"}])
+    with pytest.raises(UnusableInput, match=rf"{name}.*corpus.on_truncated_file=keep"):
+        build(tmp_path, path=str(tmp_path))
+    corpus = build(tmp_path, path=str(tmp_path), on_truncated_file="keep")
+    kept, counts = documents_of(corpus)[1:], counts_of(corpus)
+    assert kept == [{**row, "source": name} for row in rows[: len(kept)]]
+    assert counts["truncated_files"] == [name]
+    if name != "x.parquet":  # without its end, a Parquet file says nothing
+        assert len(kept) > 100
+        assert [(row["line"], row["reason"].split(":")[0]) for row in rejected_of(corpus)] == [
+            (len(kept) + 1, "cut off")
+        ]
+
+
+INGEST = """
+import sys
+from pathlib import Path
+from toedit.config import CorpusConfig
+from toedit.corpora import plan_corpus
+settings = dict(kind="local", path=sys.argv[1], shard_bytes=20_000, on_truncated_file="keep", split="train")
+plan_corpus(CorpusConfig(**settings), Path(sys.argv[2])).ensure()
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
+    rows = [{"text": f"{n % 700} " * 40, "id": n % 900 or None} if n % 7 else b"{bad}" for n in range(40_000)]
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number, format in enumerate([".jsonl", ".array.json", ".jsonl.gz", ".json.zst"]):
+        path = write(texts / f"{number}{format}", rows[number::4])
+    path.write_bytes(path.read_bytes()[:-9])
+    finished = []
+    for kills in (0, 4):
+        root = tmp_path / str(kills)
+        command = [sys.executable, "-c", INGEST, str(texts), str(root)]
+        for kill in range(kills):
+            with subprocess.Popen(
+                command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.DEVNULL
+            ) as run:
+                wanted, started = 2 + 14 * kill, time.monotonic()
+                while len(list(root.glob("corpus/*/.progress/*"))) < wanted and time.monotonic() - started < 30:
+                    time.sleep(0.002)
+                run.send_signal(signal.SIGKILL)
+        assert not list(root.glob("corpus/*/manifest.json"))
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True)
+        (folder,) = (root / "corpus").iterdir()
+        assert sorted(file.name for file in folder.iterdir()) == ["documents", "manifest.json", "rejected.jsonl"]
+        finished.append((content_of(folder), counts_of(folder)))
+    assert finished[0] == finished[1]
+    assert len(finished[0][0]) > 80 and finished[0][1]["truncated_files"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")
+def test_rows_too_long_are_never_held(tmp_path):
+    script = INGEST.replace("split=", "max_document_bytes=1_000_000, split_key=")
+    script += 'print(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])'
+    long = b'{"text": "' + b"x" * 200_000_000 + b'"}'
+    rows = [{"text": "before"}, long, {"text": "after"}]
+    peaks = []
+    for name in ("a.jsonl.gz", "a.array.json.zst"):
+        path = write(tmp_path / name, rows)
+        command = [sys.executable, "-c", script, str(path), str(tmp_path / f"{name}-artifacts")]
+        run = subprocess.run(
+            command, check=True, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True
+        )
+        peaks.append(int(run.stdout))
+        (folder,) = (tmp_path / f"{name}-artifacts" / "corpus").iterdir()
+        assert [document["text"] for document in documents_of(folder)] == ["before", "after"]
+        assert rejected_of(folder)[0]["reason"].startswith("too long: the row has 20000001")
+    assert max(peaks) < 150_000, "resident kilobytes"

@@ -75,7 +75,9 @@ def print_stages() -> None:
     """What each stage reads and writes, with a command to try."""
     say("python run.py stage=<stage> [key=value ...]      (dry_run=true shows the plan, --cfg job the configuration)\n")
     for name, stage in STAGES.items():
-        say(f"  {name:<8} reads   {stage.reads}\n           writes  {stage.writes}\n           e.g.    {stage.example}\n")
+        say(f"  {name:<8} reads   {stage.reads}")
+        say(f"           writes  {stage.writes}")
+        say(f"           e.g.    {stage.example}\n")
 
 
 def run(composed: Any) -> None:

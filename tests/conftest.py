@@ -42,7 +42,9 @@ def repetitive_documents(count: int = 60, seed: int = 0) -> list[dict]:
             f"{choose.choice(SUBJECTS)} {choose.choice(VERBS)} {choose.choice(PLACES)}, as the story goes."
             for _ in range(choose.randint(1, 14))
         ]
-        documents.append({"id": f"doc/{number}", "text": " ".join(sentences), "source": "pattern", "metadata": {"n": number}})
+        documents.append(
+            {"id": f"doc/{number}", "text": " ".join(sentences), "source": "pattern", "metadata": {"n": number}}
+        )
     return documents
 
 

@@ -28,7 +28,9 @@ def test_the_table_of_stages_comes_at_once(tmp_path):
     run = run_command(cwd=tmp_path)
     assert time.monotonic() - started < 5  # about 0.1 s on a quiet machine
     for stage in ("corpus", "prior", "score", "edit", "revert", "diff", "analyze"):
-        assert re.search(rf"^  {stage} +reads .*\n +writes .*\n +e\.g\. +python run\.py stage={stage}", run.stdout, re.M)
+        assert re.search(
+            rf"^  {stage} +reads .*\n +writes .*\n +e\.g\. +python run\.py stage={stage}", run.stdout, re.M
+        )
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path):
@@ -127,6 +129,22 @@ def test_every_shipped_configuration_composes():
         # Keys and values meet: what config.yaml composes is exactly what the classes know.
         composed = compose("config")
     assert not set(all_keys()) ^ {key for key in all_keys() if OmegaConf.select(composed, key, default="?") != "?"}
+
+
+CHOICES = {
+    group: sorted(file.stem for file in (REPOSITORY / "configs" / group).glob("*.yaml"))
+    for group in ("corpus", "prior", "edit")
+}
+
+
+@pytest.mark.parametrize("choice", [f"{group}={choice}" for group, choices in CHOICES.items() for choice in choices])
+def test_every_shipped_choice_dry_runs_without_network(choice, tmp_path, corpus_file, small_prior):
+    own = {"corpus=local": [f"corpus.path={corpus_file}"], "prior=local": [f"prior.path={small_prior}"]}
+    run = run_command("stage=edit", "dry_run=true", choice, *own.get(choice, []), cwd=tmp_path, HF_HOME=str(tmp_path))
+    plan = [line.split()[0] for line in run.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert plan[-2:] == ["scores", "edited_corpus"] and "corpus" in plan
+    assert "parameters" in run.stdout  # of the prior: hub models have theirs in the configuration
+    assert not list((tmp_path / "artifacts").glob("*/*/documents"))
 
 
 def test_unknown_keys_suggest_the_nearest():

@@ -71,7 +71,7 @@ def test_one_candidate_changes_nothing():
 
 
 def test_the_changed_rate_agrees_with_its_expectation_and_the_bound():
-    """At temperature 1 at most 1 - p of the eligible tokens change in expectation (facts.md section 0, item 3)."""
+    """At temperature 1 at most 1 - p of the eligible tokens change in expectation."""
     token_N, logprob_N, id_NK, candidate_NK, _ = confident_tokens(5_000, 3)
     uniform_N = np.random.default_rng(4).random((20, 5_000))
     runs = [resample(token_N, logprob_N, id_NK, candidate_NK, u, p=0.99, k=8) for u in uniform_N]
@@ -82,7 +82,7 @@ def test_the_changed_rate_agrees_with_its_expectation_and_the_bound():
 
 
 def test_published_change_probabilities_at_temperature_one_and_a_half():
-    """With k = 8 and log-probabilities divided by 1.5, P = 0.99 changes in 4.5 to 8.2 % (facts.md section 0, item 3)."""
+    """With k = 8 and log-probabilities divided by 1.5, P = 0.99 changes in 4.5 to 8.2 %."""
     rest = {"one": [0.01, *[1e-12] * 6], "even": [0.01 / 7] * 7}
     change = {}
     for name, others in rest.items():
@@ -102,7 +102,11 @@ def test_threshold_is_inclusive_and_unscored_tokens_never_pass():
     assert is_eligible(logprob, 1.0).tolist() == [False, False, False, True]
 
 
-@given(seed=st.integers(0, 2**63), ids=st.lists(st.text(max_size=20), min_size=1, max_size=5), position=st.integers(0, 2**31 - 1))
+@given(
+    seed=st.integers(0, 2**63),
+    ids=st.lists(st.text(max_size=20), min_size=1, max_size=5),
+    position=st.integers(0, 2**31 - 1),
+)
 def test_uniforms_are_a_function_of_seed_id_and_position(seed, ids, position):
     key_D2 = document_keys(seed, ids)
     together = uniforms(key_D2, np.full(len(ids), position))

@@ -51,7 +51,10 @@ def test_the_edited_corpus_keeps_its_contract(edited, corpus_file):
     for key in ("tokens", "eligible", "changed"):
         assert sum(note[key] for note in notes) == counts[key]
     assert all(set(note) == {"tokens", "eligible", "changed"} for note in notes)
-    assert abs(counts["changed"] + counts["unspliceable"] - counts["expected_changed"]) < 6 * counts["expected_changed"] ** 0.5
+    assert (
+        abs(counts["changed"] + counts["unspliceable"] - counts["expected_changed"])
+        < 6 * counts["expected_changed"] ** 0.5
+    )
 
     by_id = {original["id"]: original for original in originals}
     for row in ledger:
@@ -169,9 +172,10 @@ def test_a_killed_scoring_resumes_to_the_same_bytes(corpus_file, small_prior, tm
     assert not list(killed.glob("artifacts/scores/*/manifest.json"))
     run_command("stage=edit", *inputs, cwd=killed)
     run_command("stage=edit", *inputs, cwd=whole)
-    assert files_of(killed / "artifacts", "scores", "edited_corpus").keys() == files_of(
-        whole / "artifacts", "scores", "edited_corpus"
-    ).keys()
+    assert (
+        files_of(killed / "artifacts", "scores", "edited_corpus").keys()
+        == files_of(whole / "artifacts", "scores", "edited_corpus").keys()
+    )
     for name, content in files_of(whole / "artifacts", "corpus", "scores", "edited_corpus").items():
         if not name.endswith("manifest.json"):
             assert (killed / "artifacts" / name).read_bytes() == content, name

@@ -6,9 +6,7 @@ from hypothesis import strategies as st
 from toedit.windows import batches, windows
 
 
-@given(
-    tokens=st.integers(0, 400), capacity=st.integers(2, 60), data=st.data(), scores_first=st.booleans()
-)
+@given(tokens=st.integers(0, 400), capacity=st.integers(2, 60), data=st.data(), scores_first=st.booleans())
 def test_every_token_is_scored_once_with_enough_context(tokens, capacity, data, scores_first):
     min_context = data.draw(st.integers(1, capacity - 1))
     laid = windows(tokens, capacity, min_context, scores_first)

@@ -162,7 +162,9 @@ class Artifact:
             file = self.path / output["path"]
             if not file.is_file() or file.stat().st_size != output["bytes"]:
                 if self.build is None:
-                    raise UnusableInput(f"{file}: the manifest promises {output['bytes']} bytes; the file is damaged or gone")
+                    raise UnusableInput(
+                        f"{file}: the manifest promises {output['bytes']} bytes; the file is damaged or gone"
+                    )
                 note(f"{file}: damaged or gone; {self.name} is built again")
                 return False
         return True
@@ -245,9 +247,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise MissingInput(f"{path}: does not exist")
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        manifest["kind"], manifest["fingerprint"], manifest["identity"]  # noqa: B018 - a manifest has them
+        manifest["kind"], manifest["fingerprint"], manifest["identity"]
     except OSError:
-        state = "unfinished: run the command that builds it again" if (path / _BUILDING).exists() else "has no manifest.json"
+        state = (
+            "unfinished: run the command that builds it again"
+            if (path / _BUILDING).exists()
+            else "has no manifest.json"
+        )
         raise UnusableInput(f"{path}: not a finished artifact ({state})") from None
     except (ValueError, KeyError, TypeError):
         raise UnusableInput(f"{path / MANIFEST}: not a manifest") from None
@@ -286,7 +292,9 @@ def load_input(path: Path, manifest: Mapping[str, Any], role: str) -> Artifact:
     source = path / recorded["path"]
     if recorded["kind"] == "model":
         return external_folder("model", recorded["name"], {}, path.parent, source, recorded["fingerprint"])
-    artifact = load_artifact(source, (recorded["kind"],), f"{path.name} needs its input {role}, ", "the command that built it")
+    artifact = load_artifact(
+        source, (recorded["kind"],), f"{path.name} needs its input {role}, ", "the command that built it"
+    )
     if artifact.fingerprint != recorded["fingerprint"]:
         raise UnusableInput(f"{source}: is not the {role} that {path} was made from (fingerprints differ)")
     return artifact
@@ -301,7 +309,9 @@ def external_folder(
 
 def slug(name: str) -> str:
     """`name` as part of a folder's name: letters, digits, `.`, `_`, `-`."""
-    safe = "".join(character if character.isascii() and (character.isalnum() or character in "._-") else "-" for character in name)
+    safe = "".join(
+        character if character.isascii() and (character.isalnum() or character in "._-") else "-" for character in name
+    )
     return safe.strip(".-")[:80] or "unnamed"
 
 

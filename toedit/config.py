@@ -98,7 +98,9 @@ class CorpusConfig:
         require_one_of("corpus.on_truncated_file", self.on_truncated_file, ("refuse", "keep"))
         if self.split is not None:
             require_one_of("corpus.split", self.split, ("train", "validation", "test"))
-        require(self.max_document_bytes >= 1, "corpus.max_document_bytes", self.max_document_bytes, "must be at least 1")
+        require(
+            self.max_document_bytes >= 1, "corpus.max_document_bytes", self.max_document_bytes, "must be at least 1"
+        )
         require(self.shard_bytes >= 1, "corpus.shard_bytes", self.shard_bytes, "must be at least 1")
         require(self.retries >= 0, "corpus.retries", self.retries, "must not be negative")
         for key in ("max_documents", "max_tokens"):
@@ -136,32 +138,40 @@ class ShapeConfig:
 class TrainingConfig:
     """prior=tiny: the small decoder that is trained on this machine, and how."""
 
-    vocabulary_size: int = 8192
+    vocabulary_size: int = 4096
     """Entries of the byte-level BPE tokenizer."""
-    hidden_size: int = 256
+    hidden_size: int = 192
     """Width of a hidden state."""
-    intermediate_size: int = 768
+    intermediate_size: int = 512
     """Width of the feed-forward layers."""
     layers: int = 4
     """Number of layers."""
-    heads: int = 4
+    heads: int = 3
     """Number of attention heads."""
     context: int = 256
     """Tokens in a training sequence, and the longest window when scoring."""
     steps: int = 600
     """Optimizer steps. A number of steps, not of minutes: the result must not depend on the machine's load."""
-    batch_sequences: int = 16
+    batch_sequences: int = 8
     """Sequences in a step."""
-    learning_rate: float = 3e-3
-    """Peak learning rate of AdamW; linear warm-up, cosine decay to a tenth."""
-    warmup_steps: int = 40
-    """Steps of linear warm-up."""
+    matrix_learning_rate: float = 0.02
+    """Peak learning rate of Muon, which trains the matrices inside the layers."""
+    learning_rate: float = 0.01
+    """Peak learning rate of AdamW, which trains embedding and normalisation."""
+    warmup_steps: int = 20
+    """Steps of linear warm-up; after them both rates fall linearly to nearly nothing."""
     weight_decay: float = 0.1
-    """AdamW's decay of matrices."""
+    """Muon's decay of matrices."""
     dtype: str = "bfloat16"
     """bfloat16 (autocast) or float32."""
     checkpoint_every: int = 100
     """Steps between states from which a killed training resumes."""
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights, but for the few of normalisation; the embedding is tied."""
+        per_layer = 4 * self.hidden_size**2 + 3 * self.hidden_size * self.intermediate_size
+        return self.layers * per_layer + self.vocabulary_size * self.hidden_size
 
     def __post_init__(self) -> None:
         require_one_of("prior.training.dtype", self.dtype, ("bfloat16", "float32"))
@@ -222,18 +232,23 @@ class ScoreConfig:
     window: int = 2048
     """Longest window in tokens, the context token included; a prior with a shorter context shortens it."""
     min_context: int | None = None
-    """Where a document needs several windows, each token has at least this much context; null: a quarter of a window."""
+    """Where a document needs several windows, tokens have at least this much context; null: a quarter of a window."""
     dtype: str = "float32"
     """float32 or bfloat16 operands; log-probabilities come from float32 logits either way."""
     context_token: str = "auto"
-    """What the first token is conditioned on: bos, eos, none (it stays unscored), or auto: the first of these it has."""
+    """What the first token is conditioned on: bos, eos, none (it stays unscored), or auto: the first it has."""
 
     def __post_init__(self) -> None:
         require(self.top_k >= 1, "score.top_k", self.top_k, "must be at least 1")
         require(0 <= self.min_p <= 1, "score.min_p", self.min_p, "must lie in [0, 1]")
         require(self.window >= 2, "score.window", self.window, "must be at least 2")
         context = self.min_context
-        require(context is None or 1 <= context < self.window - 1, "score.min_context", context, "must be below score.window")
+        require(
+            context is None or 1 <= context < self.window - 1,
+            "score.min_context",
+            context,
+            "must be below score.window",
+        )
         require_one_of("score.dtype", self.dtype, ("float32", "bfloat16"))
         require_one_of("score.context_token", self.context_token, ("auto", "bos", "eos", "none"))
 

@@ -47,7 +47,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | No
     if title:
         say(title)
     for number, row in enumerate(cells):
-        line = "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
+        line = "  ".join(
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         say("  " + line.rstrip())
         if number == 0:
             say("  " + "  ".join("-" * width for width in widths))

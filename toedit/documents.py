@@ -89,7 +89,8 @@ def read_documents(path: Path) -> Iterator[Document]:
         stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
         number = 0
         try:
-            for number, line in enumerate(io.BufferedReader(stream, 1 << 18), start=1):
+            for line in io.BufferedReader(stream, 1 << 18):
                 yield json.loads(line)
+                number += 1
         except (zstandard.ZstdError, ValueError) as error:
             raise UnusableInput(f"{path}: damaged after line {number} ({error})") from None

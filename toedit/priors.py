@@ -21,7 +21,15 @@ from toedit.errors import MissingInput, UnusableInput
 from toedit.fingerprints import FileHashes, hash_json
 
 # What decides a model's output. Other files of a folder (README, optimizer states, other formats) do not.
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "tokenizer_config.json", "special_tokens_map.json")
+_TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+)
 _CONFIG_FILES = ("config.json", "generation_config.json")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _HUB_FILES = [*_TOKENIZER_FILES, *_CONFIG_FILES, "*.safetensors", "*.safetensors.index.json"]
@@ -37,6 +45,23 @@ def plan_prior(config: PriorConfig, root: Path, seed: int, out: Path | None = No
     from toedit.tiny_prior import plan_tiny_prior
 
     return plan_tiny_prior(plan_corpus(config.corpus, root), config, root, seed, out)
+
+
+def planned_shape(config: PriorConfig) -> ShapeConfig:
+    """Size of the prior that `config` names, without loading, training or downloading it."""
+    if config.kind == "local":
+        assert config.path is not None
+        return model_shape(model_folder(Path(config.path)))
+    if config.kind == "hub":
+        return config.shape
+    training = config.training
+    return ShapeConfig(
+        parameters=training.parameters,
+        vocabulary_size=training.vocabulary_size,
+        hidden_size=training.hidden_size,
+        layers=training.layers,
+        context=training.context,
+    )
 
 
 def model_folder(path: Path) -> Path:
@@ -86,7 +111,9 @@ def _parameters(folder: Path) -> int | None:
 
 def _local_model(path: Path, name: str | None, root: Path) -> Artifact:
     if not path.exists():
-        raise MissingInput(f"prior.path={path}: does not exist; train a prior there with: python run.py stage=prior out={path}")
+        raise MissingInput(
+            f"prior.path={path}: does not exist; train a prior there with: python run.py stage=prior out={path}"
+        )
     if (path / MANIFEST).is_file() and read_manifest(path)["kind"] == "checkpoint":
         return load_artifact(path, ("checkpoint",), "prior.path", f"python run.py stage=prior out={path}")
     if not path.is_dir():
@@ -96,7 +123,7 @@ def _local_model(path: Path, name: str | None, root: Path) -> Artifact:
     if not weights:
         raise UnusableInput(f"prior.path={path}: holds no weights (*.safetensors)")
     files = FileHashes(root).of_folder(path, [*_CONFIG_FILES, *_TOKENIZER_FILES, *weights])
-    if not any(tokenizer in files for tokenizer in _TOKENIZER_FILES[:3] + ("vocab.txt",)):
+    if not any(tokenizer in files for tokenizer in (*_TOKENIZER_FILES[:3], "vocab.txt")):
         raise UnusableInput(f"prior.path={path}: holds no tokenizer (tokenizer.json)")
     identity = {"files": files}
     return external_folder("model", name or path.resolve().name, identity, root, path, hash_json(identity))
@@ -109,9 +136,9 @@ class HubModel(Artifact):
         from huggingface_hub import try_to_load_from_cache
 
         revision = self.identity["revision"]
-        return isinstance(try_to_load_from_cache(self.identity["hub_id"], "config.json", revision=revision), str) and bool(
-            list(self.path.glob("*.safetensors"))
-        )
+        return isinstance(
+            try_to_load_from_cache(self.identity["hub_id"], "config.json", revision=revision), str
+        ) and bool(list(self.path.glob("*.safetensors")))
 
     def ensure(self) -> Path:
         from huggingface_hub import snapshot_download

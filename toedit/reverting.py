@@ -75,5 +75,7 @@ def revert_shard(edited_shard: Path, ledger_path: Path, documents_path: Path) ->
             documents += 1
             size += len(document["text"].encode())
     if pending_id is not None:
-        raise UnusableInput(f"{ledger_path}: names document {pending_id!r}, which {edited_shard.name} lacks at that place")
+        raise UnusableInput(
+            f"{ledger_path}: names document {pending_id!r}, which {edited_shard.name} lacks at that place"
+        )
     return {"documents": documents, "reverted": len(ledger), "bytes": size}

@@ -18,6 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -127,5 +128,7 @@ def _flat(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.Array]:
     return offsets - offsets[0], array.flatten()
 
 
-def _matrix(rows: pa.Array, dtype: type[np.generic]) -> NDArray[np.generic]:
-    return rows.flatten().to_numpy(zero_copy_only=False).astype(dtype, copy=False).reshape(len(rows), rows.type.list_size)
+def _matrix(rows: pa.Array, dtype: type[np.generic]) -> NDArray[Any]:
+    return (
+        rows.flatten().to_numpy(zero_copy_only=False).astype(dtype, copy=False).reshape(len(rows), rows.type.list_size)
+    )

@@ -7,6 +7,7 @@ Reads a corpus artifact and a prior; writes a scores artifact (`toedit/scores.py
 
 from __future__ import annotations
 
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,21 +15,31 @@ from pathlib import Path
 import numpy as np
 
 from toedit.artifacts import Artifact, Result, Workspace
-from toedit.config import ScoreConfig, ScorerConfig
+from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
-from toedit.documents import DOCUMENTS, read_documents, shard_paths
+from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.priors import model_folder, model_shape
 from toedit.scorers import Scorer, load_scorer
-from toedit.scores import SCORES, ShardScores, scores_path, write_scores
+from toedit.scores import SCORES, ShardScores, write_scores
 from toedit.tokenizing import PriorTokenizer, load_tokenizer
 from toedit.windows import ModelInput, Window, batches, windows
 
+# For dry runs only: typical of English text, and of how much of it a good prior is sure of.
+_BYTES_PER_TOKEN = 4
+_CONFIDENT_SHARE = 0.15
+
 
 def plan_scores(
-    corpus: Artifact, prior: Artifact, score: ScoreConfig, scorer: ScorerConfig, root: Path, out: Path | None = None
+    corpus: Artifact,
+    prior: Artifact,
+    score: ScoreConfig,
+    scorer: ScorerConfig,
+    root: Path,
+    out: Path | None = None,
+    shape: ShapeConfig | None = None,
 ) -> Artifact:
-    """The scores of `corpus` under `prior`."""
+    """The scores of `corpus` under `prior`; `shape` is the prior's size where a dry run should know it."""
     return Artifact(
         kind="scores",
         name=f"{corpus.name}.{prior.name}",
@@ -37,7 +48,7 @@ def plan_scores(
         root=root,
         out=out,
         build=partial(build_scores, score=score, scorer=scorer),
-        estimate=partial(_estimate, corpus, prior),
+        estimate=partial(_estimate, corpus, shape or ShapeConfig(), score, scorer),
     )
 
 
@@ -47,7 +58,7 @@ def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig)
     shards = shard_paths(corpus)
     pass_: PriorPass | None = None  # the model is loaded only if there is something left to score
     result = Result(counts={"documents": 0, "tokens": 0, "scored": 0, "confident": 0})
-    with Progress("score", sum(path.stat().st_size for path in shards), "bytes") as progress:
+    with Progress("score", sum(path.stat().st_size for path in shards), "bytes read") as progress:
         for path in shards:
             shard = path.name.removesuffix(".jsonl.zst")
             record = workspace.finished(shard)
@@ -80,9 +91,12 @@ class PriorPass:
         self.capacity = window - (self.context_id is not None)
         self.min_context = score.min_context if score.min_context is not None else max(window // 4, 1)
         if self.min_context >= self.capacity:
-            raise BadConfiguration(f"score.min_context={self.min_context}: must be below the prior's window of {window}")
+            raise BadConfiguration(
+                f"score.min_context={self.min_context}: must be below the prior's window of {window}"
+            )
         self.batch_tokens = scorer.batch_tokens
         self.scorer: Scorer = load_scorer(model, score, scorer)
+        self.started, self.tokens = time.monotonic(), 0
 
     def score_shard(self, shard: Path, output: Path, progress: Progress) -> dict[str, int]:
         """Score one corpus shard into `output`; return its counts."""
@@ -108,7 +122,9 @@ class PriorPass:
         laid = [
             (int(token_offset_D1[number]), window)
             for number, document in enumerate(encoded)
-            for window in windows(len(document.token_ids_T), self.capacity, self.min_context, self.context_id is not None)
+            for window in windows(
+                len(document.token_ids_T), self.capacity, self.min_context, self.context_id is not None
+            )
         ]
         lengths = [window.stop - window.start for _, window in laid]
         per_token = weight / max(sum(lengths), 1)
@@ -121,7 +137,9 @@ class PriorPass:
             found_ids.append(scored.candidate_id_NK)
             found_logprobs.append(scored.candidate_logprob_NK)
             tokens = sum(lengths[index] for index in batch)
-            progress.advance(tokens * per_token)
+            self.tokens += tokens
+            rate = self.tokens / max(time.monotonic() - self.started, 1e-9)
+            progress.advance(tokens * per_token, f"{human(rate)} tokens/s")
 
         token_N = np.concatenate([np.empty(0, np.int64), *found_tokens])
         order = np.argsort(token_N)
@@ -167,21 +185,21 @@ def _stacked(parts: list[np.ndarray], order: np.ndarray, dtype: type[np.generic]
     return np.concatenate(parts)[order] if parts else np.empty((0, 1), dtype)
 
 
-def _estimate(corpus: Artifact, prior: Artifact) -> dict[str, str]:
-    shape = model_shape(model_folder(prior.path)) if prior.state() == "cached" else None
-    cost: dict[str, str] = {}
-    tokens = None
+def _estimate(corpus: Artifact, shape: ShapeConfig, score: ScoreConfig, scorer: ScorerConfig) -> dict[str, str]:
+    """What the pass would cost, for a dry run."""
+    if not shape.parameters:
+        return {}
+    width = 2 if score.dtype == "bfloat16" else 4
+    logits = 4 * scorer.head_rows * (shape.vocabulary_size or 0)
+    hidden = width * scorer.batch_tokens * (shape.hidden_size or 0)
+    cost = {
+        "parameters": human(shape.parameters),
+        "memory": f"{human(width * shape.parameters, 'B')} weights, {human(logits + 8 * hidden, 'B')} activations",
+    }
     if corpus.state() == "cached":
-        size = corpus.manifest()["counts"].get("bytes") or sum(path.stat().st_size for path in shard_paths(corpus.path))
-        tokens = size / 4
-        cost["tokens"] = f"about {human(tokens)} (text bytes / 4)"
-        cost["disk"] = f"about {human(60 * tokens, 'B')}"
-    if shape is not None and shape.parameters:
-        cost["parameters"] = human(shape.parameters)
-        cost["memory"] = f"{human(4 * shape.parameters, 'B')} of weights in float32"
-        if tokens:
-            cost["FLOPs"] = human(2 * shape.parameters * tokens)
+        tokens = corpus.manifest()["counts"]["bytes"] / _BYTES_PER_TOKEN
+        cost["tokens"] = f"about {human(tokens)} (bytes of text / {_BYTES_PER_TOKEN})"
+        cost["FLOPs"] = human(2 * shape.parameters * tokens)
+        candidates = 8 * score.top_k * _CONFIDENT_SHARE
+        cost["disk"] = f"about {human(tokens * (16 + candidates), 'B')}"
     return cost
-
-
-__all__ = ["DOCUMENTS", "PriorPass", "build_scores", "context_id", "plan_scores", "scores_path"]

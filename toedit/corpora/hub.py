@@ -39,19 +39,20 @@ def plan_hub(config: CorpusConfig, root: Path, out: Path | None) -> Artifact:
     """
     if not config.hub_id:
         raise BadConfiguration("corpus.kind=hub needs corpus.hub_id=<owner/name, or a folder laid out like a data set>")
-    folder = Path(config.hub_id).expanduser()
-    short = folder.resolve().name if folder.is_dir() else config.hub_id.split("/")[-1]
+    hub_id = config.hub_id
+    folder = Path(hub_id).expanduser()
+    short = folder.resolve().name if folder.is_dir() else hub_id.split("/")[-1]
     identity: dict[str, Any] = {"source": "hub", "name": short}  # the name is the source of rows that have none
     commit: str | None = None
     if folder.is_dir():
         config = replace(config, hub_id=str(folder))
         hashes = FileHashes(root).of(sorted(path for path in folder.rglob("*") if _is_visible_file(path, folder)))
         identity["files"] = sorted([path.relative_to(folder).as_posix(), digest] for path, digest in hashes.items())
-    elif config.hub_id.startswith((".", "/", "~")) or config.hub_id.count("/") > 1:
-        raise MissingInput(f"corpus.hub_id={config.hub_id}: no such folder; give owner/name, or a folder that exists")
+    elif hub_id.startswith((".", "/", "~")) or hub_id.count("/") > 1:
+        raise MissingInput(f"corpus.hub_id={hub_id}: no such folder; give owner/name, or a folder that exists")
     else:
         commit = resolve_commit(config, root)
-        identity.update(hub_id=config.hub_id, revision=commit)
+        identity.update(hub_id=hub_id, revision=commit)
     identity.update(
         subset=config.hub_subset,
         hub_split=config.hub_split,

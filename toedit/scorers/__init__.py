@@ -33,7 +33,7 @@ class Scorer(Protocol):
     """What an engine offers."""
 
     def score(self, batch: list[ModelInput]) -> BatchScores:
-        """Log-probability of each asked token given its prefix in the sequence, and candidates of the confident ones."""
+        """Log-probability of each asked token given its prefix, and candidates of the confident ones."""
         ...
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,8 @@ class TorchScorer:
             torch.set_num_threads(scorer.threads)
         self.device = _device(scorer.device)
         self.dtype = getattr(torch, score.dtype)
-        self.model = load_causal_lm(model, self.dtype).to(self.device).eval()
+        self.model = load_causal_lm(model, self.dtype)
+        torch.nn.Module.to(self.model, self.device).eval()
         self.head_rows = scorer.head_rows
         self.threshold = math.log(score.min_p) if score.min_p > 0 else -math.inf
         self.head: Callable[[Tensor], Tensor] = self._prepare_head()
@@ -127,21 +129,21 @@ class TorchScorer:
         return int(ours_CV.shape[-1])
 
 
-def load_causal_lm(folder: Path, dtype: torch.dtype) -> transformers.PreTrainedModel:
+def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     """The causal LM in a Hugging Face folder. Raises UnusableInput in one line where it cannot be loaded."""
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        model, report = transformers.AutoModelForCausalLM.from_pretrained(
+        loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(
             folder, dtype=dtype, local_files_only=True, output_loading_info=True
         )
     except Exception as error:  # Transformers raises nearly every class of exception here
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UnusableInput(f"{folder}: no causal language model can be loaded from it ({reason[0][:200]})") from None
+    model, report = loaded
     if report["missing_keys"]:
         raise UnusableInput(f"{folder}: weights are missing ({sorted(report['missing_keys'])[0]}, …)")
-    loaded: transformers.PreTrainedModel = model
-    return loaded
+    return model
 
 
 def _device(name: str) -> torch.device:

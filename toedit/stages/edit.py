@@ -27,12 +27,13 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
         say(f"  {before}{{+{printable(sample.new)}+}}{after}")
     shares = {key: _share(counts[key], counts["tokens"]) for key in ("eligible", "expected_changed", "changed")}
     rule = f"P {'>' if edit.strict else '>='} {edit.p:g}, k = {edit.k}, temperature {edit.temperature:g}"
-    say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule if edit.sampler != 'none' else 'no edit'}")
-    say(f"eligible {counts['eligible']:,} ({shares['eligible']} of the tokens: the prior predicts them already)")
-    say(
-        f"changed  {counts['changed']:,} ({shares['changed']}; expected {shares['expected_changed']}; most eligible tokens "
-        f"are drawn as they were); unspliceable {counts['unspliceable']:,}"
-    )
+    if edit.sampler == "none":
+        rule = "no edit"
+    say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule}")
+    say(f"eligible {counts['eligible']:,} = {shares['eligible']} of the tokens: those the prior predicts already")
+    say(f"changed  {counts['changed']:,} = {shares['changed']}; expected {shares['expected_changed']}")
+    if counts["unspliceable"]:
+        say(f"unspliceable {counts['unspliceable']:,}: draws that text cannot carry; these tokens stay")
     return {
         "p": f"{edit.p:g}",
         "k": str(edit.k),

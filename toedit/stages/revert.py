@@ -28,5 +28,5 @@ def edited_corpus(config: Config) -> Artifact:
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
     counts = artifact.manifest()["counts"]
-    say(f"{counts['documents_out']:,} documents, {counts['reverted']:,} tokens put back; the original bytes are restored")
+    say(f"{counts['documents_out']:,} documents, {counts['reverted']:,} tokens put back: the original bytes")
     return {"documents": f"{counts['documents_out']:,}", "reverted": f"{counts['reverted']:,}"}

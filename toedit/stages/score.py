@@ -8,7 +8,7 @@ from toedit.artifacts import Artifact, load_artifact
 from toedit.config import Config
 from toedit.console import duration, human, say
 from toedit.corpora import plan_corpus
-from toedit.priors import plan_prior
+from toedit.priors import plan_prior, planned_shape
 from toedit.scoring import plan_scores
 
 
@@ -23,7 +23,7 @@ def plan_from(config: Config, out: Path | None = None) -> Artifact:
         return load_artifact(path, ("scores",), "scores.path", f"python run.py stage=score out={path}")
     root = Path(config.artifacts)
     corpus, prior = plan_corpus(config.corpus, root), plan_prior(config.prior, root, config.seed)
-    return plan_scores(corpus, prior, config.score, config.scorer, root, out)
+    return plan_scores(corpus, prior, config.score, config.scorer, root, out, planned_shape(config.prior))
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:

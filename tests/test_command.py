@@ -92,6 +92,8 @@ def test_unusable_models_are_refused_before_any_work(tmp_path):
     (tmp_path / "model" / "config.json").write_text('{"vocab_size": 10}')
     assert "no weights" in error_line(*arguments, cwd=tmp_path, expect=2)
     (tmp_path / "model" / "model.safetensors").write_bytes(b"")
+    assert "not a safetensors file" in error_line(*arguments, cwd=tmp_path, expect=2)
+    (tmp_path / "model" / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     assert "tokenizer" in error_line(*arguments, cwd=tmp_path, expect=2)
     (tmp_path / "file").write_text("x")
     assert "is a file" in error_line("stage=edit", "prior=local", "prior.path=file", cwd=tmp_path, expect=2)

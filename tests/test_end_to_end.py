@@ -71,7 +71,7 @@ def test_the_edited_corpus_keeps_its_contract(edited, corpus_file):
 
 def test_the_summary_shows_samples_rates_and_the_folder(edited, corpus_file, small_prior):
     run = run_command("stage=edit", *own_inputs(corpus_file, small_prior), *LIVELY, "out=edited", cwd=edited)
-    assert "{+" in run.stdout and "[-" in run.stdout
+    assert " → " in run.stdout
     assert "eligible" in run.stdout and "changed" in run.stdout and "expected" in run.stdout
     assert run.stdout.strip().splitlines()[-1] == "already there: edited"
 

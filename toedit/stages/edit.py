@@ -23,8 +23,7 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
 
     counts, edit = artifact.manifest()["counts"], config.edit
     for sample in sample_edits(artifact.path, _SAMPLES):
-        before, after = printable(sample.left + f"[-{sample.old}-]"), printable(sample.right)
-        say(f"  {before}{{+{printable(sample.new)}+}}{after}")
+        say(f"  {printable(sample.left)}{{{printable(sample.old)} → {printable(sample.new)}}}{printable(sample.right)}")
     shares = {key: _share(counts[key], counts["tokens"]) for key in ("eligible", "expected_changed", "changed")}
     rule = f"P {'>' if edit.strict else '>='} {edit.p:g}, k = {edit.k}, temperature {edit.temperature:g}"
     if edit.sampler == "none":

@@ -14,6 +14,7 @@ import importlib
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +93,16 @@ def run(composed: Any) -> None:
     if is_point:
         note(f"point {hydra.job.num}: {' '.join(overrides)}")
     row, failure = {}, None
+    folder = Path(hydra.runtime.output_dir)
     try:
-        row = run_point(OmegaConf.to_container(composed, resolve=True))
+        with command.report_into(folder / "report.txt") if is_point else nullcontext():
+            row = run_point(OmegaConf.to_container(composed, resolve=True))
     except BaseException as error:
         failure = error
         if not is_point or not isinstance(error, Exception):
             _failures.append(error)
     if is_point:  # a failed point must not stop the others, whichever process runs them
-        command.write_point(Path(hydra.runtime.output_dir), overrides, row, failure)
+        command.write_point(folder, overrides, row, failure)
         if failure in _failures:
             raise KeyboardInterrupt
 
@@ -127,6 +130,8 @@ def main(arguments: list[str]) -> int:
     is_sweep = bool(set(arguments) & {"-m", "--multirun"})
     sweep = Path("outputs") / "sweeps" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
     if is_sweep:
+        asked = [value.partition("=")[2] for value in arguments if value.startswith("hydra.sweep.dir=")]
+        sweep = Path(asked[-1]) if asked else sweep
         arguments = [*arguments, f"hydra.sweep.dir={sweep}"]
     sys.argv = [sys.argv[0], *arguments]
     try:

@@ -29,13 +29,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from toedit.artifacts import Artifact, Result, Workspace, read_manifest, write_json
+from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
 from toedit.console import Progress, say, table
 from toedit.documents import shard_name
 from toedit.editing import is_eligible
 from toedit.errors import UnusableInput
 from toedit.scores import SCORES, read_logprobs
+from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "token_probability"
 FORMATS = ("png", "pdf", "svg")

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from toedit import tokenizing
-from toedit.artifacts import Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.config import EditConfig
 from toedit.document_views import DocumentView, Edit
 from toedit.documents import ShardWriter, shard_name
@@ -24,6 +24,7 @@ from toedit.edit_corpus import EDITS, plan_edit
 from toedit.scores import ShardScores, write_scores
 from toedit.splicing import splice
 from toedit.tokenizing import PriorTokenizer
+from toedit.workspace import Result, Workspace
 
 TRAINING_TEXT = [
     "the cat sat on the mat, and the dog sat on the cat\n",

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from toedit.artifacts import Artifact, Result, load_artifact, slug, write_json
+from toedit.artifacts import Artifact, load_artifact, slug
 from toedit.errors import MissingInput, UnusableInput
 from toedit.fingerprints import FileHashes, hash_file
+from toedit.workspace import Result, write_json
 
 
 def three_shards(root: Path, log: list[str], fail_at: str | None = None, pause: float = 0.0, **identity) -> Artifact:

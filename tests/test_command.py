@@ -1,9 +1,11 @@
 """The command line as a user meets it: the table of stages, strict keys, one-line errors, exit codes."""
 
 import ast
-import inspect
+import json
 import re
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, run_command
@@ -106,8 +108,10 @@ def test_hub_models_offline_are_one_line(tmp_path):
 
 def test_every_key_has_a_docstring():
     """A field without a docstring under it is a key that nobody can look up."""
-    module = ast.parse(inspect.getsource(toedit.config))
-    for node in [node for node in module.body if isinstance(node, ast.ClassDef)]:
+    files = sorted(Path(toedit.config.__file__).parent.glob("*.py"))
+    classes = [node for file in files for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)]
+    assert len(classes) > 10
+    for node in classes:
         body = [statement for statement in node.body if not isinstance(statement, ast.FunctionDef)][1:]
         for statement, following in zip(body[::2], body[1::2], strict=True):
             assert isinstance(statement, ast.AnnAssign), node.name
@@ -158,3 +162,17 @@ def test_unknown_keys_suggest_the_nearest():
 
 def test_errors_of_the_configuration_library_become_one_line():
     assert "\n" not in explain(ValueError("first\nsecond"))
+
+
+def test_a_hub_prior_in_the_cache_is_used_with_its_commit(small_prior, corpus_file, tmp_path):
+    """The Hub's own cache layout, offline: what `hf download` leaves behind."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--openai-community--gpt2"
+    shutil.copytree(small_prior, repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    arguments = ["stage=edit", "corpus=local", f"corpus.path={corpus_file}", "prior=gpt2", "out=edited"]
+    run_command(*arguments, cwd=tmp_path, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="1")
+    manifest = json.loads((tmp_path / "edited" / "manifest.json").read_text())
+    assert manifest["revisions"] == {"openai-community/gpt2": commit}
+    assert manifest["inputs"]["prior"]["name"] == "gpt2"

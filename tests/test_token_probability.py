@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from analysis import token_probability
 from analysis.token_probability import INTERVALS, QUARTILE_BINS, Histograms, count_bins
-from toedit.artifacts import Artifact, Result
+from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, ArtifactConfig, Config
 from toedit.errors import MissingInput, UnusableInput
 from toedit.scores import read_logprobs, scores_path
+from toedit.workspace import Result
 
 TEXTS = ["the cat sat on the mat, and the dog sat.\n" * 30, "naïve 🙂 <b>" * 9, "x", "the dog sat on a cat " * 40, "a"]
 FILES = (

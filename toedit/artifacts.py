@@ -16,7 +16,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,27 +27,13 @@ from typing import Any
 from toedit import environment
 from toedit.console import note
 from toedit.errors import MissingInput, UnusableInput
-from toedit.fingerprints import hash_json
+from toedit.fingerprints import hash_file, hash_json
+from toedit.workspace import BUILDING, LOCK, MANIFEST, PROGRESS, Result, Workspace, read_manifest, write_json
 
 FORMAT = 1
 """Version of the artifacts' layout; part of every fingerprint."""
 
-MANIFEST = "manifest.json"
-_BUILDING, _PROGRESS, _LOCK = ".building.json", ".progress", ".lock"
-_OURS = {_BUILDING, _PROGRESS, _LOCK}
-
-
-@dataclass
-class Result:
-    """What a build has to say about its artifact: all of it goes into the manifest."""
-
-    counts: dict[str, Any] = field(default_factory=dict)
-    seeds: dict[str, int] = field(default_factory=dict)
-    revisions: dict[str, str] = field(default_factory=dict)
-    rows: dict[str, int] = field(default_factory=dict)
-    """Rows of an output file, by its path inside the folder."""
-    runtime: dict[str, Any] = field(default_factory=dict)
-    """How it was run; never part of the fingerprint."""
+_OURS = {BUILDING, PROGRESS, LOCK}
 
 
 @dataclass
@@ -93,7 +78,7 @@ class Artifact:
         """`cached`, `unfinished` or `to build`."""
         if self._is_complete():
             return "cached"
-        return "unfinished" if (self.path / _BUILDING).exists() else "to build"
+        return "unfinished" if (self.path / BUILDING).exists() else "to build"
 
     def ensure(self) -> Path:
         """Build the artifact unless it is there; return its folder.
@@ -119,7 +104,7 @@ class Artifact:
         started = time.time()
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
         (self.path / MANIFEST).unlink(missing_ok=True)
-        write_json(self.path / _BUILDING, {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint})
+        write_json(self.path / BUILDING, {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint})
         result = self.build(workspace)
         outputs = _describe_outputs(self.path, result.rows, workspace.checksums())
         manifest = {
@@ -140,7 +125,7 @@ class Artifact:
             "outputs": outputs,
             "counts": result.counts,
             "seeds": result.seeds,
-            "revisions": result.revisions,
+            "revisions": {**self._revisions_of_inputs(), **result.revisions},
             "runtime": {**environment.runtime(), **result.runtime},
             "code": environment.code(),
             "environment": environment.packages(),
@@ -148,6 +133,13 @@ class Artifact:
         }
         write_json(self.path / MANIFEST, manifest)
         workspace.close()
+
+    def _revisions_of_inputs(self) -> dict[str, str]:
+        """{hub id: commit} of the inputs that came from the hub."""
+        identities = [source.identity for source in self.inputs.values()]
+        return {
+            known["hub_id"]: known["revision"] for known in identities if known.get("hub_id") and known.get("revision")
+        }
 
     def _is_complete(self) -> bool:
         if self.external:
@@ -175,7 +167,7 @@ class Artifact:
         if not self.path.is_dir():
             return
         hint = "choose another folder, or remove it"
-        for marker in (MANIFEST, _BUILDING):
+        for marker in (MANIFEST, BUILDING):
             if (self.path / marker).exists():
                 try:
                     held = json.loads((self.path / marker).read_text())
@@ -183,81 +175,12 @@ class Artifact:
                 except (OSError, ValueError, KeyError, TypeError):
                     same, what = False, f"an unreadable {marker}"
                 if not same:
-                    state = "unfinished " if marker == _BUILDING else ""
+                    state = "unfinished " if marker == BUILDING else ""
                     raise UnusableInput(f"out={self.path}: holds another artifact ({state}{what}); {hint}")
                 return
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
         if foreign:
             raise UnusableInput(f"out={self.path}: holds files that are not an artifact ({foreign[0]!r}, …); {hint}")
-
-
-class Workspace:
-    """The folder of an artifact while it is being built, with the shards an earlier run has finished."""
-
-    def __init__(self, path: Path, inputs: Mapping[str, Path]) -> None:
-        self.path = path
-        self.inputs = inputs
-        (path / _PROGRESS).mkdir(parents=True, exist_ok=True)
-
-    def finished(self, shard: str) -> dict[str, Any] | None:
-        """The record of a shard that an earlier run committed, or None."""
-        try:
-            record: dict[str, Any] = json.loads((self.path / _PROGRESS / f"{shard}.json").read_text())
-        except (OSError, ValueError):
-            return None
-        return record
-
-    @contextmanager
-    def shard(self, shard: str, *outputs: str) -> Iterator[tuple[list[Path], dict[str, Any]]]:
-        """Write `outputs` (paths inside the folder) as one unit: `(temporary paths, record)`.
-
-        When the block ends, the temporary files get their names and the record (counts, rows by output) is committed;
-        when it raises, nothing of the shard remains.
-        """
-        temporary = [self.path / f"{output}.tmp" for output in outputs]
-        for file in temporary:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        record: dict[str, Any] = {}
-        try:
-            yield temporary, record
-        except BaseException:
-            for file in temporary:
-                file.unlink(missing_ok=True)
-            raise
-        for file, output in zip(temporary, outputs, strict=True):
-            file.replace(self.path / output)
-        write_json(self.path / _PROGRESS / f"{shard}.json", record)
-
-    def checksums(self) -> dict[str, str]:
-        """sha256 by output, where a shard's record holds one under `sha256`."""
-        known: dict[str, str] = {}
-        for file in (self.path / _PROGRESS).glob("*.json"):
-            known.update(json.loads(file.read_text()).get("sha256", {}))
-        return known
-
-    def close(self) -> None:
-        """Remove the traces of building; the manifest is there."""
-        shutil.rmtree(self.path / _PROGRESS, ignore_errors=True)
-        (self.path / _BUILDING).unlink(missing_ok=True)
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest in `path`, or MissingInput / UnusableInput in one line."""
-    if not path.exists():
-        raise MissingInput(f"{path}: does not exist")
-    try:
-        manifest = json.loads((path / MANIFEST).read_text())
-        manifest["kind"], manifest["fingerprint"], manifest["identity"]
-    except OSError:
-        state = (
-            "unfinished: run the command that builds it again"
-            if (path / _BUILDING).exists()
-            else "has no manifest.json"
-        )
-        raise UnusableInput(f"{path}: not a finished artifact ({state})") from None
-    except (ValueError, KeyError, TypeError):
-        raise UnusableInput(f"{path / MANIFEST}: not a manifest") from None
-    return dict(manifest)
 
 
 def load_artifact(path: Path, kinds: tuple[str, ...], key: str, builds_it: str) -> Artifact:
@@ -315,23 +238,11 @@ def slug(name: str) -> str:
     return safe.strip(".-")[:80] or "unnamed"
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _relative(target: Path, start: Path) -> str:
     return os.path.relpath(target.resolve(), start.resolve())
 
 
 def _describe_outputs(folder: Path, rows: Mapping[str, int], checksums: Mapping[str, str]) -> list[dict[str, Any]]:
-    from toedit.fingerprints import hash_file
-
     described = []
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
@@ -349,7 +260,7 @@ def _describe_outputs(folder: Path, rows: Mapping[str, int], checksums: Mapping[
 def _locked(folder: Path) -> Iterator[None]:
     """Hold `folder/.lock`. Freed by the kernel when the holder dies, so a killed run never blocks the next."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / _LOCK
+    lock = folder / LOCK
     with lock.open("w") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,16 +12,17 @@ import re
 import signal
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, get_type_hints
 
-from toedit.artifacts import Artifact, write_json
+from toedit.artifacts import Artifact
 from toedit.config import Config
 from toedit.console import note, say, table
 from toedit.errors import BadConfiguration, Interrupted, ToEditError
+from toedit.workspace import write_json
 
 POINT_FILE = "point.json"
 
@@ -82,7 +83,9 @@ def all_keys(kind: type[Any] = Config, prefix: str = "") -> list[str]:
 
 def unknown_key(key: str) -> str:
     """`edit.pp: no such key; did you mean edit.p?`"""
-    close = difflib.get_close_matches(key, all_keys(), n=1, cutoff=0.5)
+    keys = all_keys()
+    sections = {key.rpartition(".")[0] for key in keys} - {""}
+    close = difflib.get_close_matches(key, [*keys, *sections], n=1, cutoff=0.5)
     return f"{key}: no such key" + (f"; did you mean {close[0]}?" if close else "")
 
 
@@ -170,6 +173,14 @@ def as_user_error(error: BaseException) -> ToEditError | None:
 
 
 # --- sweeps -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def report_into(path: Path) -> Iterator[None]:
+    """Keep what a point of a sweep has to say in a file: on the screen the closing table speaks for all of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file, redirect_stdout(file):
+        yield
 
 
 def write_point(folder: Path, overrides: Sequence[str], row: Mapping[str, str], failure: BaseException | None) -> None:

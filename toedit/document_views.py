@@ -21,12 +21,13 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from toedit.artifacts import load_input, read_manifest
+from toedit.artifacts import load_input
 from toedit.documents import DOCUMENTS, read_documents, shard_paths
 from toedit.edit_corpus import EDITS, METADATA_KEY
 from toedit.errors import UnusableInput
 from toedit.scores import scores_path
 from toedit.splicing import LedgerRow, unsplice
+from toedit.workspace import read_manifest
 
 _CONTEXT = 40  # characters left and right of a sampled edit
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from toedit.artifacts import Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.config import EditConfig
 from toedit.console import Progress
 from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
@@ -30,6 +30,7 @@ from toedit.scores import ShardScores, read_scores, scores_path
 from toedit.splicing import splice
 from toedit.tokenizing import PriorTokenizer, load_tokenizer
 from toedit.uniforms import document_keys, uniforms
+from toedit.workspace import Result, Workspace
 
 EDITS = "edits"
 LEDGER_SCHEMA = pa.schema(

@@ -14,11 +14,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from toedit.artifacts import MANIFEST, Artifact, external_folder, load_artifact, read_manifest
+from toedit.artifacts import Artifact, external_folder, load_artifact
 from toedit.config import PriorConfig, ShapeConfig
 from toedit.corpora import plan_corpus
 from toedit.errors import MissingInput, UnusableInput
 from toedit.fingerprints import FileHashes, hash_json
+from toedit.workspace import MANIFEST, read_manifest
 
 # What decides a model's output. Other files of a folder (README, optimizer states, other formats) do not.
 _TOKENIZER_FILES = (

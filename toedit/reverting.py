@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from toedit.artifacts import Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import DOCUMENTS, ShardWriter, read_documents, shard_paths
 from toedit.edit_corpus import EDITS, forget_edit
 from toedit.errors import UnusableInput
 from toedit.splicing import LedgerRow, unsplice
+from toedit.workspace import Result, Workspace
 
 
 def plan_revert(edited: Artifact, root: Path, out: Path | None = None) -> Artifact:

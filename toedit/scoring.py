@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toedit.artifacts import Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
 from toedit.documents import read_documents, shard_paths
@@ -24,6 +24,7 @@ from toedit.scorers import Scorer, load_scorer
 from toedit.scores import SCORES, ShardScores, write_scores
 from toedit.tokenizing import PriorTokenizer, load_tokenizer
 from toedit.windows import ModelInput, Window, batches, windows
+from toedit.workspace import Result, Workspace
 
 # For dry runs only: typical of English text, and of how much of it a good prior is sure of.
 _BYTES_PER_TOKEN = 4

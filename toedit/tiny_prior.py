@@ -24,10 +24,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toedit.artifacts import Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.config import PriorConfig, TrainingConfig
 from toedit.console import Progress, human, note
 from toedit.documents import read_documents, shard_paths
+from toedit.workspace import Result, Workspace
 
 if TYPE_CHECKING:
     import torch

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from toedit.artifacts import Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.config import CorpusConfig
 from toedit.corpora.files import FileRows
 from toedit.corpora.ingest import ingest
 from toedit.corpora.local import input_file
 from toedit.corpora.parts import content_identity, part_suffix
 from toedit.documents import shard_paths
+from toedit.workspace import Result, Workspace
 
 
 def plan_part(config: CorpusConfig, whole: Artifact, root: Path, out: Path | None) -> Artifact:

@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from toedit.artifacts import Artifact, Result, Workspace, write_json
+from toedit.artifacts import Artifact
 from toedit.config import CorpusConfig
 from toedit.corpora import remote
 from toedit.corpora.files import FileRows, InputFile, format_of, wanted_columns
@@ -28,6 +28,7 @@ from toedit.corpora.parts import content_identity, part_suffix
 from toedit.corpora.rows import Row
 from toedit.errors import BadConfiguration, MissingInput, ToEditError
 from toedit.fingerprints import FileHashes
+from toedit.workspace import Result, Workspace, write_json
 
 _COMMIT = re.compile("[0-9a-f]{40}")
 

@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
-from toedit.artifacts import Result, Workspace
 from toedit.config import CorpusConfig
 from toedit.console import Progress, note, printable
 from toedit.corpora.ids import UniqueIds, content_id
@@ -25,6 +24,7 @@ from toedit.corpora.parts import TokenCounter, part_of
 from toedit.corpora.rows import BadRow, Row, document_of
 from toedit.documents import DOCUMENTS, Document, ShardWriter, shard_name
 from toedit.errors import UnusableInput
+from toedit.workspace import Result, Workspace
 
 REJECTED = "rejected.jsonl"
 _MOST_SHARDS = 100_000  # shard names have five digits, and their order is the order of their names

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from toedit.artifacts import MANIFEST, Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.config import CorpusConfig
 from toedit.console import human, note
 from toedit.corpora.files import COMPRESSIONS, SUFFIXES, FileRows, InputFile, format_of
@@ -24,6 +24,7 @@ from toedit.corpora.ingest import ingest
 from toedit.corpora.parts import content_identity, part_suffix
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 from toedit.fingerprints import FileHashes
+from toedit.workspace import MANIFEST, Result, Workspace
 
 BUILDING = ".building.json"
 """The file that marks an artifact's folder while it is being built."""

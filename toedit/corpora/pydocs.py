@@ -23,13 +23,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from toedit.artifacts import Artifact, Result, Workspace
+from toedit.artifacts import Artifact
 from toedit.config import CorpusConfig
 from toedit.console import note
 from toedit.corpora import docstrings
 from toedit.corpora.ingest import ingest
 from toedit.corpora.rows import Row
 from toedit.errors import UnusableInput
+from toedit.workspace import Result, Workspace
 
 RULES = 1
 """Version of the rules below; part of the identity."""

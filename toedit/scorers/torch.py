@@ -63,14 +63,15 @@ class TorchScorer:
             chunk = slice(start, start + self.head_rows)
             logit_CV = self.head(hidden_RH[chunk])
             normaliser_C = torch.logsumexp(logit_CV, dim=-1)
-            logprob_C = logit_CV.gather(-1, target_R[chunk, None])[:, 0] - normaliser_C
+            # Rounding can lift a certain token a hair above probability 1.
+            logprob_C = (logit_CV.gather(-1, target_R[chunk, None])[:, 0] - normaliser_C).clamp_(max=0.0)
             # Compared in float64, as the editor will: a token on the threshold is either in both sets or in neither.
             confident_M = torch.nonzero(logprob_C.double() >= self.threshold)[:, 0]
             logit_MK, id_MK = logit_CV[confident_M].topk(self.top_k, dim=-1)
             logprobs.append(logprob_C)
             confident.append(confident_M + start)
             candidate_ids.append(id_MK.int())
-            candidate_logprobs.append(logit_MK - normaliser_C[confident_M, None])
+            candidate_logprobs.append((logit_MK - normaliser_C[confident_M, None]).clamp_(max=0.0))
         return BatchScores(
             logprob_R=torch.cat(logprobs).cpu().numpy(),
             confident_N=torch.cat(confident).cpu().numpy(),

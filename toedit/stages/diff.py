@@ -12,13 +12,14 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from toedit.artifacts import Artifact, Result, Workspace, read_manifest
+from toedit.artifacts import Artifact
 from toedit.config import Config, DiffConfig
 from toedit.console import human, say
 from toedit.diff_page import write_page
 from toedit.diff_terminal import print_views
 from toedit.document_views import load_views
 from toedit.stages.revert import edited_corpus
+from toedit.workspace import Result, Workspace, read_manifest
 
 PAGE = "diff.html"
 

@@ -1,0 +1,87 @@
+"""Settings of the prior's pass over the text, and of the edit that follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from toedit.config.checks import require, require_one_of
+
+
+@dataclass
+class ScoreConfig:
+    """What the prior's pass computes and keeps. Belongs to the identity of the scores."""
+
+    top_k: int = 64
+    """Candidates kept for each confident token."""
+    min_p: float = 0.9
+    """A token is confident, and its candidates are kept, when P >= min_p."""
+    window: int = 2048
+    """Longest window in tokens, the context token included; a prior with a shorter context shortens it."""
+    min_context: int | None = None
+    """Where a document needs several windows, tokens have at least this much context; null: a quarter of a window."""
+    dtype: str = "float32"
+    """float32 or bfloat16 operands; log-probabilities come from float32 logits either way."""
+    context_token: str = "auto"
+    """What the first token is conditioned on: bos, eos, none (it stays unscored), or auto: the first it has."""
+
+    def __post_init__(self) -> None:
+        require(self.top_k >= 1, "score.top_k", self.top_k, "must be at least 1")
+        require(0 <= self.min_p <= 1, "score.min_p", self.min_p, "must lie in [0, 1]")
+        require(self.window >= 2, "score.window", self.window, "must be at least 2")
+        context = self.min_context
+        require(
+            context is None or 1 <= context < self.window - 1,
+            "score.min_context",
+            context,
+            "must be below score.window",
+        )
+        require_one_of("score.dtype", self.dtype, ("float32", "bfloat16"))
+        require_one_of("score.context_token", self.context_token, ("auto", "bos", "eos", "none"))
+
+
+@dataclass
+class ScorerConfig:
+    """The engine that runs the prior. Except for its kind, none of this changes the scores' identity."""
+
+    kind: str = "torch"
+    """torch."""
+    device: str = "auto"
+    """auto, cpu, cuda or cuda:N."""
+    batch_tokens: int = 4096
+    """Tokens in a batch, padding included."""
+    head_rows: int = 1024
+    """Rows of the LM head computed at a time: bounds the logits in memory."""
+    threads: int | None = None
+    """CPU threads; null leaves torch's own choice."""
+
+    def __post_init__(self) -> None:
+        require_one_of("scorer.kind", self.kind, ("torch",))
+        require(self.batch_tokens >= 1, "scorer.batch_tokens", self.batch_tokens, "must be at least 1")
+        require(self.head_rows >= 1, "scorer.head_rows", self.head_rows, "must be at least 1")
+        require(self.threads is None or self.threads >= 1, "scorer.threads", self.threads, "must be at least 1")
+
+
+@dataclass
+class EditConfig:
+    """How confident tokens are resampled."""
+
+    name: str = "paper"
+    """Preset: paper, official or none."""
+    sampler: str = "top_k"
+    """top_k (Algorithm 1), or none: change nothing."""
+    p: float = 0.99
+    """A token is eligible when the prior gives it probability P >= p."""
+    strict: bool = False
+    """Eligible means P > p (the released script) instead of P >= p (the paper)."""
+    k: int = 8
+    """Candidates to draw from: the prior's k most probable tokens, the original among them."""
+    temperature: float = 1.0
+    """Log-probabilities are divided by this before the draw; 1 is the prior itself."""
+    seed: int = 0
+    """Key of the uniforms, with the document's id and the token's position."""
+
+    def __post_init__(self) -> None:
+        require_one_of("edit.sampler", self.sampler, ("top_k", "none"))
+        require(0 < self.p <= 1, "edit.p", self.p, "must lie in (0, 1]")
+        require(self.k >= 1, "edit.k", self.k, "must be at least 1")
+        require(self.temperature > 0, "edit.temperature", self.temperature, "must be positive")

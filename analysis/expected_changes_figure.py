@@ -58,8 +58,8 @@ def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any],
                 panel.text(j, i, percent(share), ha="center", va="center", fontsize=7, color=colour)
         figure.supxlabel("k, candidates drawn from", fontsize=9)
         figure.supylabel("p, threshold of eligibility", fontsize=9)
-        bar = figure.colorbar(image, ax=panels, label="expected share of tokens changed (log scale)", pad=0.02)
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
+        bar = figure.colorbar(image, ax=panels, label="log scale", pad=0.02)
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
         bar.ax.yaxis.set_minor_formatter(FuncFormatter(lambda share, _: ""))
         bar.outline.set_visible(False)
         caption = figure.suptitle(_caption(summary), fontsize=8.5, x=0.02, ha="left", color=QUIET)
@@ -69,16 +69,15 @@ def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any],
 
 
 def percent(share: float) -> str:
-    """0.01234 -> '1.2%'; two digits, without powers of ten down to a millionth."""
+    """Two digits: 0.01234 -> '1.2%', and 1e-8 -> '1e-06%', which no cell could hold written out."""
     value = 100 * share
-    if value == 0:
-        return "0"
-    digits = max(1 - math.floor(math.log10(value)), 0)
-    return f"{value:.{min(digits, 4)}f}".rstrip("0").rstrip(".") + "%" if value >= 1e-4 else f"{value:.0e}%"
+    if value < 1e-4:
+        return f"{value:.0e}%" if value else "0%"
+    return f"{value:.{max(1 - math.floor(math.log10(value)), 0)}f}%"
 
 
 def _caption(summary: Mapping[str, Any]) -> str:
     """Names are the user's: characters that the font may lack are spelt out."""
     named = [f"{role}: {summary[role]}" for role in ("corpus", "prior") if role in summary]
-    caption = "   ".join([*named, f"tokens: {summary['tokens']:,}"])
+    caption = "   ".join(["expected share of the tokens that change", *named, f"tokens: {summary['tokens']:,}"])
     return caption.encode("ascii", "backslashreplace").decode()

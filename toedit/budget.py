@@ -27,8 +27,8 @@ from toedit.errors import BadConfiguration, UnusableInput
 from toedit.expectation import Grid, expect, refuse_what_scores_lack
 
 MIN_TEMPERATURE, MAX_TEMPERATURE = 1 / 64, 128.0
-TOLERANCE = 1e-5
-"""How far the expected share may be from the budget, relative to it; a temperature of 6 digits allows no better."""
+TOLERANCE = 1e-4
+"""How far the expected share may be from the budget, relative to it."""
 _TEMPERATURES = 27  # a factor of sqrt(2) apart
 _LOWEST_P = 1e-9  # stands for 0 where scores hold candidates everywhere: p must be positive
 

@@ -66,9 +66,8 @@ def _build(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
     try:
         return kind(**arguments)
     except BadConfiguration as error:
-        # A section used in two places (corpus, prior.corpus) names its keys by the first.
-        message, section = str(error), prefix.rstrip(".")
-        own = section.split(".")[-1]
+        # A section used in several places (corpus, prior.corpus, plan.priors.*) names its keys by its class.
+        message, own = str(error), kind.__name__.removesuffix("Config").lower()
         raise BadConfiguration(re.sub(rf"^{own}\.", prefix, message) if own else message) from None
 
 

@@ -22,7 +22,7 @@ class DeviceConfig:
 
     def __post_init__(self) -> None:
         for key in ("flops_per_second", "memory_bytes"):
-            require(0 < getattr(self, key) < math.inf, f"devices.{key}", getattr(self, key), "must be positive")
+            require(0 < getattr(self, key) < math.inf, f"device.{key}", getattr(self, key), "must be positive")
 
 
 @dataclass

@@ -40,7 +40,7 @@ def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any],
     with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        size = (max(columns * (width + 0.35) + 1.9, 5.0), rows * (height + 0.75) + 0.75)
+        size = (max(columns * (width + 0.35) + 1.9, 5.0), rows * (height + 0.75) + 0.9)
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for panel in panels.flat[len(grid.temperature) :]:
@@ -56,8 +56,8 @@ def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any],
                 is_light = norm(max(share, lowest)) > 0.5
                 colour = "black" if is_light else "white"
                 panel.text(j, i, percent(share), ha="center", va="center", fontsize=7, color=colour)
-        figure.supxlabel("k, candidates drawn from", fontsize=9)
-        figure.supylabel("p, threshold of eligibility", fontsize=9)
+        figure.supxlabel("candidates k", fontsize=9)
+        figure.supylabel("threshold p", fontsize=9)
         bar = figure.colorbar(image, ax=panels, label="log scale", pad=0.02)
         bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
         bar.ax.yaxis.set_minor_formatter(FuncFormatter(lambda share, _: ""))
@@ -70,7 +70,7 @@ def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any],
 
 def percent(share: float) -> str:
     """Two digits: 0.01234 -> '1.2%', and 1e-8 -> '1e-06%', which no cell could hold written out."""
-    value = 100 * share
+    value = float(f"{100 * share:.1e}")
     if value < 1e-4:
         return f"{value:.0e}%" if value else "0%"
     return f"{value:.{max(1 - math.floor(math.log10(value)), 0)}f}%"
@@ -79,5 +79,5 @@ def percent(share: float) -> str:
 def _caption(summary: Mapping[str, Any]) -> str:
     """Names are the user's: characters that the font may lack are spelt out."""
     named = [f"{role}: {summary[role]}" for role in ("corpus", "prior") if role in summary]
-    caption = "   ".join(["expected share of the tokens that change", *named, f"tokens: {summary['tokens']:,}"])
-    return caption.encode("ascii", "backslashreplace").decode()
+    source = "   ".join([*named, f"tokens: {summary['tokens']:,}"]).encode("ascii", "backslashreplace").decode()
+    return f"expected share of the tokens that change\n{source}"

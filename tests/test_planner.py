@@ -155,7 +155,8 @@ def test_the_forecast_is_a_tidy_table_and_a_picture(scores, tmp_path, capsys):
 
 
 def test_cells_of_the_picture_are_short():
-    assert [percent(share) for share in (0, 1e-9, 1e-5, 0.0123, 0.5)] == ["0%", "1e-07%", "0.0010%", "1.2%", "50%"]
+    shares = (0, 1e-9, 1e-5, 0.000999, 0.0123, 0.5)
+    assert " ".join(map(percent, shares)) == "0% 1e-07% 0.0010% 0.10% 1.2% 50%"
 
 
 def test_one_setting_that_changes_nothing_is_a_picture_too(scores, tmp_path):

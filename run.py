@@ -36,11 +36,23 @@ STAGES = {
         "the prior: hf/",
         "python run.py stage=prior",
     ),
+    "plan": Stage(
+        "toedit.stages.plan",
+        "a corpus, or plan.tokens",
+        "what a pass would cost with priors from the tiny one to 70B: FLOPs, hours, memory, disk",
+        "python run.py stage=plan plan.tokens=1e12 plan.device=h100",
+    ),
     "score": Stage(
         "toedit.stages.score",
         "a corpus and a prior",
         "scores/*.parquet: log P of each token, candidates of the confident ones",
         "python run.py stage=score corpus=local corpus.path=my.jsonl prior=local prior.path=my-model",
+    ),
+    "forecast": Stage(
+        "analysis.expected_changes",
+        "scores",
+        "the exact expected share of changed tokens on a grid of p, k and temperature: a table, a heat map",
+        "python run.py stage=forecast 'plan.p=[0.95,0.99]' 'plan.k=[8,64]' 'plan.temperature=[1,1.5]'",
     ),
     "edit": Stage(
         "toedit.stages.edit",

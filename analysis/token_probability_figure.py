@@ -15,28 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_BLUE, _ORANGE, _INK, _QUIET = "#2f6da8", "#b45309", "#1b1f24", "#5c6570"
-_STYLE: Any = {  # matplotlib's type for this lists every key it knows
-    "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _QUIET,
-    "axes.labelcolor": _INK,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": _QUIET,
-    "ytick.color": _QUIET,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "pdf.fonttype": 42,
-    "svg.hashsalt": "toedit",
-}
-_METADATA: dict[str, dict[str, Any]] = {
-    "png": {"Software": None},
-    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
-    "svg": {"Date": None, "Creator": None},
-}
+from analysis.figure_style import METADATA, QUIET, STYLE
+
+_BLUE, _ORANGE = "#2f6da8", "#b45309"
 
 
 def draw(count_B: NDArray[np.int64], summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
@@ -49,7 +30,7 @@ def draw(count_B: NDArray[np.int64], summary: Mapping[str, Any], paths: Mapping[
     edge_B1 = np.linspace(0, 1, len(count_B) + 1)
     with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_STYLE)
+        matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(6.4, 4.6))
         figure.subplots_adjust(left=0.12, right=0.97, top=0.93, bottom=0.1, hspace=0.1)
         linear, logarithmic = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
@@ -69,11 +50,11 @@ def draw(count_B: NDArray[np.int64], summary: Mapping[str, Any], paths: Mapping[
         figure.align_ylabels()
         _draw_quartiles([linear, logarithmic], summary["quartiles"])
         caption = figure.suptitle(
-            _caption(summary, len(count_B)), fontsize=8.5, x=0.02, y=0.985, ha="left", color=_QUIET
+            _caption(summary, len(count_B)), fontsize=8.5, x=0.02, y=0.985, ha="left", color=QUIET
         )
         caption.set_parse_math(False)
         for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=_METADATA[extension])
+            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_quartiles(axes: list[Any], quartiles: list[float]) -> None:

@@ -16,7 +16,7 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from toedit.artifacts import Artifact
 from toedit.config import Config
@@ -57,14 +57,17 @@ def _build(kind: type[Any], values: Mapping[str, Any], prefix: str) -> Any:
         if key not in known:
             raise BadConfiguration(unknown_key(f"{prefix}{key}"))
         nested = known[key]
-        is_section = isinstance(nested, type) and is_dataclass(nested)
-        arguments[key] = _build(nested, value, f"{prefix}{key}.") if is_section else value
+        named = get_args(nested)[1] if get_origin(nested) is dict else None  # sections by names of the user's choice
+        if isinstance(nested, type) and is_dataclass(nested):
+            value = _build(nested, value, f"{prefix}{key}.")
+        elif isinstance(named, type) and is_dataclass(named):
+            value = {name: _build(named, section, f"{prefix}{key}.{name}.") for name, section in value.items()}
+        arguments[key] = value
     try:
         return kind(**arguments)
     except BadConfiguration as error:
-        # A section used in two places (corpus, prior.corpus) names its keys by the first.
-        message, section = str(error), prefix.rstrip(".")
-        own = section.split(".")[-1]
+        # A section used in several places (corpus, prior.corpus, plan.priors.*) names its keys by its class.
+        message, own = str(error), kind.__name__.removesuffix("Config").lower()
         raise BadConfiguration(re.sub(rf"^{own}\.", prefix, message) if own else message) from None
 
 

@@ -59,6 +59,7 @@ def plan_edit(scores: Artifact, edit: EditConfig, root: Path, out: Path | None =
             raise UnusableInput(f"{scores.path}: the {role} it was made from is no longer where its manifest says")
     identity = asdict(edit)
     identity.pop("name")  # a preset's name says nothing that its values do not
+    identity.pop("budget")  # nor does a budget: toedit.budget has turned it into p and temperature
     return Artifact(
         kind="edited_corpus",
         name=f"{scores.name}.{describe(edit)}",

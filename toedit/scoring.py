@@ -17,6 +17,7 @@ import numpy as np
 from toedit.artifacts import Artifact
 from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
+from toedit.costs import corpus_tokens, flops_per_token, score_bytes_per_token
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.priors import model_folder, model_shape
@@ -26,8 +27,7 @@ from toedit.tokenizing import PriorTokenizer, load_tokenizer
 from toedit.windows import ModelInput, Window, batches, windows
 from toedit.workspace import Result, Workspace
 
-# For dry runs only: typical of English text, and of how much of it a good prior is sure of.
-_BYTES_PER_TOKEN = 4
+# For dry runs only: how much of English text a good prior is sure of.
 _CONFIDENT_SHARE = 0.15
 
 
@@ -198,9 +198,8 @@ def _estimate(corpus: Artifact, shape: ShapeConfig, score: ScoreConfig, scorer: 
         "memory": f"{human(width * shape.parameters, 'B')} weights, {human(logits + 8 * hidden, 'B')} activations",
     }
     if corpus.state() == "cached":
-        tokens = corpus.manifest()["counts"]["bytes"] / _BYTES_PER_TOKEN
-        cost["tokens"] = f"about {human(tokens)} (bytes of text / {_BYTES_PER_TOKEN})"
-        cost["FLOPs"] = human(2 * shape.parameters * tokens)
-        candidates = 8 * score.top_k * _CONFIDENT_SHARE
-        cost["disk"] = f"about {human(tokens * (16 + candidates), 'B')}"
+        tokens, known_by = corpus_tokens(corpus.manifest()["counts"])
+        cost["tokens"] = f"about {human(tokens)} ({known_by})"
+        cost["FLOPs"] = human(tokens * flops_per_token(shape, min(score.window, shape.context or score.window)))
+        cost["disk"] = f"about {human(tokens * score_bytes_per_token(score.top_k, _CONFIDENT_SHARE), 'B')}"
     return cost

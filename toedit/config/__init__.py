@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
+from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 
 __all__ = [
@@ -19,8 +20,10 @@ __all__ = [
     "ArtifactConfig",
     "Config",
     "CorpusConfig",
+    "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "PlanConfig",
     "PriorConfig",
     "ScoreConfig",
     "ScorerConfig",
@@ -70,6 +73,8 @@ class Config:
     """What diff shows."""
     analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
     """What analyze computes."""
+    plan: PlanConfig = field(default_factory=PlanConfig)
+    """What plan assumes, and what forecast computes."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

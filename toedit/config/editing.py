@@ -79,9 +79,13 @@ class EditConfig:
     """Log-probabilities are divided by this before the draw; 1 is the prior itself."""
     seed: int = 0
     """Key of the uniforms, with the document's id and the token's position."""
+    budget: float | None = None
+    """Change this share of all tokens, in expectation: the temperature, and a lower p where it must be, are found."""
 
     def __post_init__(self) -> None:
         require_one_of("edit.sampler", self.sampler, ("top_k", "none"))
         require(0 < self.p <= 1, "edit.p", self.p, "must lie in (0, 1]")
         require(self.k >= 1, "edit.k", self.k, "must be at least 1")
         require(self.temperature > 0, "edit.temperature", self.temperature, "must be positive")
+        budget = self.budget
+        require(budget is None or 0 < budget < 1, "edit.budget", budget, "must lie between 0 and 1")

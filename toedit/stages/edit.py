@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from toedit.artifacts import Artifact
-from toedit.config import Config
+from toedit.budget import plan_unresolved, resolve_budget
+from toedit.config import Config, EditConfig
 from toedit.console import printable, say
 from toedit.edit_corpus import plan_edit
 from toedit.stages import score
@@ -15,13 +16,16 @@ _SAMPLES = 5
 
 def plan(config: Config) -> Artifact:
     out = Path(config.out) if config.out else None
-    return plan_edit(score.plan_from(config), config.edit, Path(config.artifacts), out)
+    scores = score.plan_from(config)
+    if config.edit.budget is not None and config.dry_run and scores.state() != "cached":
+        return plan_unresolved(scores, config.edit, Path(config.artifacts), out)
+    return plan_edit(scores, resolve_budget(scores, config.edit), Path(config.artifacts), out)
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
     from toedit.document_views import sample_edits
 
-    counts, edit = artifact.manifest()["counts"], config.edit
+    counts, edit = artifact.manifest()["counts"], EditConfig(**artifact.identity)
     for sample in sample_edits(artifact.path, _SAMPLES):
         say(f"  {printable(sample.left)}{{{printable(sample.old)} → {printable(sample.new)}}}{printable(sample.right)}")
     shares = {key: _share(counts[key], counts["tokens"]) for key in ("eligible", "expected_changed", "changed")}

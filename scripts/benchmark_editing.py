@@ -26,7 +26,14 @@ sys.path.insert(0, str(REPOSITORY))
 import numpy as np  # noqa: E402
 
 import toedit.scoring  # noqa: E402
-from toedit.config import CorpusConfig, EditConfig, PriorConfig, ScoreConfig, ScorerConfig  # noqa: E402
+from toedit.config import (  # noqa: E402
+    CorpusConfig,
+    EditConfig,
+    PriorConfig,
+    ScoreConfig,
+    ScorerConfig,
+    TrainingConfig,
+)
 from toedit.scorers import BatchScores  # noqa: E402
 from toedit.windows import ModelInput  # noqa: E402
 
@@ -105,14 +112,15 @@ def streaming(work: Path, gigabytes: float) -> None:
                 line = json.dumps({**document, "id": f"{copy}/{document['id']}"}, ensure_ascii=False) + "\n"
                 written += file.write(line)
             copy += 1
-    prior = plan_prior(PriorConfig(corpus=CorpusConfig(packages=["python"])), work, 0)
+    untrained = TrainingConfig(steps=10, vocabulary_size=8192)  # its tokenizer and window are all that is used
+    prior = plan_prior(PriorConfig(corpus=CorpusConfig(packages=["python"]), training=untrained), work, 0)
     prior.ensure()
     before = _resident()
     loaded = toedit.scoring.load_scorer
     toedit.scoring.load_scorer = lambda model, score, scorer: StandIn(score.top_k, 8000)
     try:
         corpus = plan_corpus(CorpusConfig(kind="local", path=str(source)), work)
-        scores = plan_scores(corpus, prior, ScoreConfig(), ScorerConfig(), work)
+        scores = plan_scores(corpus, prior, ScoreConfig(top_k=16), ScorerConfig(), work)
         edited = plan_edit(scores, EditConfig(), work)
         for artifact in (corpus, scores, edited):
             started = time.perf_counter()

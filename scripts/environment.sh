@@ -21,7 +21,7 @@ if [[ ! -e $stamp ]]; then
   [[ -n $python ]] || { echo "error: Python 3.11 or 3.12 is needed, none is on the PATH" >&2; exit 2; }
   echo "environment: installing into $environment (once)" >&2
   [[ -x $environment/bin/python ]] || "$python" -m venv "$environment"
-  pip=("$environment/bin/python" -m pip --quiet --disable-pip-version-check)
+  pip=("$environment/bin/python" -m pip -qq --disable-pip-version-check)
   # torch first and by its exact version: pip then keeps that build when it resolves everything else.
   torch=$(sed -n 's/^torch==/torch==/p' scripts/constraints.txt)
   "${pip[@]}" install "$torch" >&2

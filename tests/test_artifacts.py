@@ -105,6 +105,20 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
         file.ensure()
 
 
+def test_bad_input_leaves_no_trace_in_the_asked_folder(tmp_path):
+    def refuse(workspace):
+        (workspace.path / "half.txt").write_text("half")
+        raise UnusableInput("bad row")
+
+    out = tmp_path / "out"
+    with pytest.raises(UnusableInput, match="bad row"):
+        Artifact("thing", "bad", {}, tmp_path, build=refuse, out=out).ensure()
+    assert not out.exists()
+    mended = three_shards(tmp_path, [])
+    mended.out = out
+    mended.ensure()
+
+
 def test_a_damaged_artifact_is_built_again(tmp_path, capsys):
     log: list[str] = []
     path = three_shards(tmp_path, log).ensure()

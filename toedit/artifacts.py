@@ -26,7 +26,7 @@ from typing import Any
 
 from toedit import environment
 from toedit.console import note
-from toedit.errors import MissingInput, UnusableInput
+from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 from toedit.fingerprints import hash_file, hash_json
 from toedit.workspace import BUILDING, LOCK, MANIFEST, PROGRESS, Result, Workspace, read_manifest, write_json
 
@@ -105,7 +105,11 @@ class Artifact:
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
         (self.path / MANIFEST).unlink(missing_ok=True)
         write_json(self.path / BUILDING, {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint})
-        result = self.build(workspace)
+        try:
+            result = self.build(workspace)
+        except (BadConfiguration, UnusableInput, MissingInput):
+            workspace.abandon()
+            raise
         outputs = _describe_outputs(self.path, result.rows, workspace.checksums())
         manifest = {
             "kind": self.kind,

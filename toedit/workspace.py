@@ -79,6 +79,11 @@ class Workspace:
             known.update(json.loads(file.read_text()).get("sha256", {}))
         return known
 
+    def abandon(self) -> None:
+        """After bad input: leave no trace where nothing was finished, so that `out=` serves for the mended command."""
+        if not any((self.path / PROGRESS).glob("*.json")):
+            shutil.rmtree(self.path)
+
     def close(self) -> None:
         """Remove the traces of building; the manifest is there."""
         shutil.rmtree(self.path / PROGRESS, ignore_errors=True)

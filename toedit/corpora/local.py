@@ -81,7 +81,8 @@ def find_files(path: str) -> tuple[dict[str, Path], list[str]]:
         if not paths:
             raise MissingInput(
                 f"corpus.path={path}: does not exist, nor do files that match it; "
-                f"give a file ({SUFFIXES}), a folder of such files, a glob, or a corpus artifact"
+                f"give a file ({SUFFIXES}), a folder of such files, a glob, or a corpus artifact "
+                f"(the embedded corpus is put there by: python run.py stage=corpus out={path})"
             )
     markers = [file for file in paths if file.name in (MANIFEST, BUILDING) and file.parent != base]
     artifacts = {file.parent for file in markers if is_artifact(file.parent)}

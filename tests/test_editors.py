@@ -1,6 +1,7 @@
 """Every editor against its scalar transcription, what each promises, and all presets on a small run."""
 
 import math
+import re
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
@@ -18,6 +19,7 @@ import toedit.config
 from toedit.command import build_config
 from toedit.config import EditConfig
 from toedit.diff_page import write_page
+from toedit.diff_terminal import print_views
 from toedit.document_views import load_views, sample_edits
 from toedit.documents import read_documents, shard_paths
 from toedit.edit_corpus import describe, draw, plan_edit
@@ -306,7 +308,7 @@ def test_a_document_that_would_vanish_keeps_its_last_token():
     assert spliced.written_C.tolist() == [True] * (count - 1) + [False]
 
 
-def test_deletions_are_shown_and_reverted(tmp_path):
+def test_deletions_are_shown_and_reverted(tmp_path, capsys):
     texts = ["the cat sat on the mat, and the dog sat on the cat\n" * 3, "x", "a <b>bold</b> claim 🙂"]
     edited = build_edited(tmp_path, texts, edit=EditConfig(sampler="delete", delete_below=0.5))
     ledger = [row for path in sorted((edited.path / "edits").glob("*")) for row in pq.read_table(path).to_pylist()]
@@ -314,6 +316,9 @@ def test_deletions_are_shown_and_reverted(tmp_path):
     assert all(row["new_id"] == DELETED and row["new_text"] == "" and row["new_logprob"] is None for row in ledger)
     assert all(row["old_logprob"] < math.log(0.5) for row in ledger)
     views = load_views(edited.path, [], 3)
+    print_views(views, 4000)
+    printed = capsys.readouterr().out
+    assert printed.count("[-") == len(ledger) and "{+" not in printed
     assert [view.text for view in sorted(views, key=lambda view: view.id)] == texts
     assert all(math.isnan(sample.new_logprob) for sample in sample_edits(edited.path, 3))
     write_page(tmp_path / "page.html", edited.manifest(), views)
@@ -421,6 +426,16 @@ def test_an_installed_package_adds_an_editor(tmp_path, monkeypatch):
             draw(scored_shard(0), TOKENIZER, replace(edit, delete_below=0.6))
     finally:
         sys.modules.pop("shouting_editor", None)
+
+
+def test_the_documented_editor_works_and_the_page_names_all():
+    page = (REPOSITORY / "docs" / "editors.md").read_text()
+    namespace: dict = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], namespace)
+    scores, edit = scored_shard(7), EditConfig(p=0.95)
+    assert set(outcome(namespace["my_editor"].draw(scores, TOKENIZER, edit)).values()) == {DELETED}
+    for name in [*EDITORS, *PRESETS]:
+        assert f"`{name}`" in page, name
 
 
 # --- every preset, end to end -----------------------------------------------------------------------------------------

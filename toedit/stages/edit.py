@@ -24,7 +24,8 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
 
     counts, edit = artifact.manifest()["counts"], config.edit
     for sample in sample_edits(artifact.path, _SAMPLES):
-        say(f"  {printable(sample.left)}{{{printable(sample.old)} → {printable(sample.new)}}}{printable(sample.right)}")
+        new = printable(sample.new) or "(deleted)"
+        say(f"  {printable(sample.left)}{{{printable(sample.old)} → {new}}}{printable(sample.right)}")
     shares = {key: _share(counts[key], counts["tokens"]) for key in ("eligible", "expected_changed", "changed")}
     say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule(edit)}")
     say(f"eligible {counts['eligible']:,} = {shares['eligible']} of the tokens: those the rule may change")

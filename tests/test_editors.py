@@ -37,7 +37,7 @@ TOKENIZER = load_tokenizer()
 V = TOKENIZER.vocabulary_size
 
 
-def scored_shard(seed: int, tokens: int = 120, min_p: float = 0.0) -> ShardScores:
+def scored_shard(seed: int, tokens: int = 120, min_p: float = 0.0, vocabulary: int = V) -> ShardScores:
     """Three documents (the second empty) with lawful scores: sorted candidates of total mass below one, the original
     often but not always among them, and each document's first token unscored."""
     generator = np.random.default_rng(seed)
@@ -46,12 +46,12 @@ def scored_shard(seed: int, tokens: int = 120, min_p: float = 0.0) -> ShardScore
     rest_TK = generator.dirichlet(np.full(K, 0.5), tokens)[:, 1:] * (1 - top_T)[:, None] * 0.9 + 1e-9
     mass_TK = -np.sort(-np.concatenate([top_T[:, None], rest_TK], axis=1), axis=1)
     logprob_TK = np.log(mass_TK).astype(np.float32)
-    id_TK = np.stack([generator.permutation(V)[:K] for _ in range(tokens)]).astype(np.int32)
+    id_TK = np.stack([generator.permutation(vocabulary)[:K] for _ in range(tokens)]).astype(np.int32)
     which_T = np.where((top_T > 0.5) | (generator.random(tokens) < 0.3), 0, generator.integers(1, K, tokens))
     token_id_T = id_TK[np.arange(tokens), which_T]
     logprob_T = logprob_TK[np.arange(tokens), which_T].copy()
     rare_T = which_T == K - 1  # these stand for originals beyond the candidates
-    token_id_T[rare_T], logprob_T[rare_T] = (id_TK[rare_T].max(axis=1) + 1) % V, -20.0
+    token_id_T[rare_T], logprob_T[rare_T] = (id_TK[rare_T].max(axis=1) + 1) % vocabulary, -20.0
     logprob_T[[0, tokens // 3]] = np.nan
     token_N = np.flatnonzero(logprob_T >= (math.log(min_p) if min_p else -math.inf))
     return ShardScores(
@@ -203,6 +203,23 @@ def test_controls_equal_the_scalar_transcription(seed, edit):
         if token in reference
     }
     assert changes(draw(scores, TOKENIZER, replace(edit, sampler="random_replacement"))) == expected
+
+
+def test_random_words_keep_to_what_text_can_carry():
+    tokenizer = load_tokenizer("wordpiece")
+    scores = scored_shard(8, tokens=3000, vocabulary=tokenizer.vocabulary_size)
+    edit = EditConfig(sampler="random_replacement", p=0.3, temperature=50.0)
+    replaced = changes(draw(scores, tokenizer, edit))
+    assert len(replaced) > 1000
+    for token, new in replaced.items():
+        old = scores.token_id_T[token]
+        assert new != old and tokenizer.piece_bytes[new]
+        assert tokenizer.is_continuation[new] == tokenizer.is_continuation[old]
+    for continues in (False, True):
+        ids = [
+            id for id, piece in enumerate(tokenizer.piece_bytes) if piece and tokenizer.is_continuation[id] == continues
+        ]
+        assert set(ids) == {new for new in replaced.values() if tokenizer.is_continuation[new] == continues}
 
 
 def is_text(piece: bytes) -> bool:

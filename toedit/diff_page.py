@@ -23,7 +23,7 @@ from typing import Any
 from toedit.config import EditConfig
 from toedit.diff_style import PROBABILITY_CLASSES, STYLE, UNSCORED
 from toedit.document_views import DocumentView, Edit, Run
-from toedit.editors import may_change, rule
+from toedit.editors import may_change, rule, settings_of
 from toedit.splicing import DELETED
 
 # Shown as they are: line ends and tabs, which the page keeps, and the joiners that Persian or emoji are written with.
@@ -33,7 +33,7 @@ _SPELT_OUT_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def write_page(path: Path, manifest: Mapping[str, Any], views: Sequence[DocumentView]) -> None:
     """Write the page; `manifest` is the edited corpus's."""
-    edit = EditConfig(**{key: value for key, value in manifest["identity"].items() if key != "package"})
+    edit = settings_of(manifest["identity"])
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(_head(manifest))
         file.writelines(_facts(manifest, edit))

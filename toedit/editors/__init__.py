@@ -10,7 +10,7 @@ of ours. Another package adds its own through an entry point of the group `toedi
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -112,6 +112,11 @@ def identity_of(edit: EditConfig, editor: Editor) -> dict[str, Any]:
     values = asdict(edit)
     identity = {key: values[key] for key in ("sampler", *editor.keys)}
     return identity | ({"package": editor.package} if editor.package else {})
+
+
+def settings_of(identity: Mapping[str, Any]) -> EditConfig:
+    """The settings behind the identity in a manifest; keys that the editor does not read have their default."""
+    return EditConfig(**{key: value for key, value in identity.items() if key != "package"})
 
 
 def may_change(logprob_T: Floats, edit: EditConfig) -> NDArray[np.bool_]:

@@ -386,7 +386,7 @@ def test_identities_and_addresses():
     deleting = EditConfig(sampler="delete", delete_below=0.001)
     assert set(identity_of(deleting, EDITORS["delete"])) == {"sampler", "delete_below", "delete_above"}
     assert describe(EditConfig(strict=True, temperature=1.5, seed=3)) == "p0.99-k8-t1.5-strict-seed3"
-    assert describe(deleting) == "delete-below0.001"
+    assert describe(deleting) == describe(replace(deleting, seed=3)) == "delete-below0.001"
     assert describe(EditConfig(sampler="top_p")) == "top_p-p0.99-mass0.999"
     assert describe(EditConfig(sampler="rejection", tries=9)) == "rejection-p0.99-k8-tries9"
     assert describe(EditConfig(sampler="delete_then_resample", delete_below=0.1)) == (

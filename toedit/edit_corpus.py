@@ -84,7 +84,7 @@ def describe(edit: EditConfig) -> str:
     ]
     parts += [f"t{edit.temperature:g}"] if edit.temperature != 1 else []
     parts += ["strict"] if edit.strict else []
-    parts += [f"seed{edit.seed}"] if edit.seed else []
+    parts += [f"seed{edit.seed}"] if edit.seed and "seed" in keys else []
     return "-".join(parts)
 
 

@@ -56,8 +56,8 @@ class StandIn:
 
 
 def resampling(work: Path, repeats: int = 7) -> None:
-    """`draw` on scores of ten million tokens: an eighth of them confident (as on web text), then all of them."""
-    from toedit.edit_corpus import draw
+    """The paper's editor on scores of millions of tokens: an eighth of them confident (as on web text), then all."""
+    from toedit.editors import find_editor
     from toedit.scores import ShardScores
 
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -86,7 +86,7 @@ def resampling(work: Path, repeats: int = 7) -> None:
         for _ in range(repeats):
             scores.__dict__.pop("document_N", None), scores.__dict__.pop("token_N", None)
             started = time.perf_counter()
-            draws = draw(scores, EditConfig(p=0.99, k=8))
+            draws = find_editor("top_k").draw(scores, None, EditConfig(p=0.99, k=8))  # it asks no tokenizer
             seconds.append(time.perf_counter() - started)
         rate = tokens / np.median(seconds) / 1e6
         spread = f"{tokens / max(seconds) / 1e6:.1f} to {tokens / min(seconds) / 1e6:.1f}"

@@ -65,6 +65,9 @@ def test_nothing_heavy_is_imported_before_it_is_needed(tmp_path):
         (["stage=edit", "edit.temperature=-1"], ["edit.temperature=-1"]),
         (["stage=edit", "edit.k=65"], ["edit.k=65", "score.top_k=65"]),
         (["stage=edit", "edit.p=0.5"], ["edit.p=0.5", "score.min_p=0.5"]),
+        (["stage=edit", "edit.sampler=topk"], ["edit.sampler=topk", "did you mean top_k?"]),
+        (["stage=edit", "edit.tries=9"], ["edit.tries=9", "top_k does not read it"]),
+        (["stage=edit", "edit=control_random_positions"], ["edit.sampler=random_positions", "score.min_p=0"]),
         (["stage=edit", "prior=local"], ["prior.path"]),
         (["stage=edit", "prior.corpus.on_bad_row=maybe"], ["prior.corpus.on_bad_row=maybe", "reject, stop"]),
         (["stage=edit", "edit.p="], ["edit.p"]),
@@ -145,7 +148,12 @@ CHOICES = {
 
 @pytest.mark.parametrize("choice", [f"{group}={choice}" for group, choices in CHOICES.items() for choice in choices])
 def test_every_shipped_choice_dry_runs_without_network(choice, tmp_path, corpus_file, small_prior):
-    own = {"corpus=local": [f"corpus.path={corpus_file}"], "prior=local": [f"prior.path={small_prior}"]}
+    own = {
+        "corpus=local": [f"corpus.path={corpus_file}"],
+        "prior=local": [f"prior.path={small_prior}"],
+        "edit=control_random_positions": ["score.min_p=0"],
+        "edit=control_low_probability": ["score.min_p=0"],
+    }
     run = run_command("stage=edit", "dry_run=true", choice, *own.get(choice, []), cwd=tmp_path, HF_HOME=str(tmp_path))
     plan = [line.split()[0] for line in run.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
     assert plan[-2:] == ["scores", "edited_corpus"] and "corpus" in plan

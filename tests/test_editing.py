@@ -106,13 +106,15 @@ def test_threshold_is_inclusive_and_unscored_tokens_never_pass():
     seed=st.integers(0, 2**63),
     ids=st.lists(st.text(max_size=20), min_size=1, max_size=5),
     position=st.integers(0, 2**31 - 1),
+    purpose=st.integers(0, 2),
+    number=st.sampled_from([0, 1, 2**16 - 1]),
 )
-def test_uniforms_are_a_function_of_seed_id_and_position(seed, ids, position):
+def test_uniforms_are_a_function_of_seed_id_position_and_stream(seed, ids, position, purpose, number):
     key_D2 = document_keys(seed, ids)
-    together = uniforms(key_D2, np.full(len(ids), position))
+    together = uniforms(key_D2, np.full(len(ids), position), purpose, number)
     for d, id in enumerate(ids):
-        alone = uniforms(document_keys(seed, [id]), np.array([position]))[0]
-        assert together[d] == alone == scalar_uniform(tuple(key_D2[d].tolist()), position)
+        alone = uniforms(document_keys(seed, [id]), np.array([position]), purpose, number)[0]
+        assert together[d] == alone == scalar_uniform(tuple(key_D2[d].tolist()), position, purpose, number)
         assert 0 <= alone < 1
 
 
@@ -122,6 +124,11 @@ def test_uniforms_look_uniform_and_independent():
     counts = np.histogram(uniform_DT, bins=100, range=(0, 1))[0]
     chi_square = ((counts - 2000) ** 2 / 2000).sum()
     assert 50 < chi_square < 165  # 99 degrees of freedom
+    others_DT = [
+        uniforms(np.repeat(key_D2, 400, axis=0), np.tile(np.arange(400), 500), *stream).reshape(500, 400)
+        for stream in ((0, 1), (1, 0), (2, 0))
+    ]
+    assert all(abs(np.corrcoef(uniform_DT.ravel(), other.ravel())[0, 1]) < 0.01 for other in others_DT)
     along, across = uniform_DT[:, :-1].ravel(), uniform_DT[:-1].ravel()
     assert abs(np.corrcoef(along, uniform_DT[:, 1:].ravel())[0, 1]) < 0.01
     assert abs(np.corrcoef(across, uniform_DT[1:].ravel())[0, 1]) < 0.01

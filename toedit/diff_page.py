@@ -20,12 +20,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from toedit.config import EditConfig
 from toedit.diff_style import PROBABILITY_CLASSES, STYLE, UNSCORED
 from toedit.document_views import DocumentView, Edit, Run
-from toedit.editing import is_eligible
+from toedit.editors import may_change, rule, settings_of
+from toedit.splicing import DELETED
 
 # Shown as they are: line ends and tabs, which the page keeps, and the joiners that Persian or emoji are written with.
 _KEPT_CHARACTERS = "\n\t\u200c\u200d"
@@ -34,7 +33,7 @@ _SPELT_OUT_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def write_page(path: Path, manifest: Mapping[str, Any], views: Sequence[DocumentView]) -> None:
     """Write the page; `manifest` is the edited corpus's."""
-    edit = EditConfig(**manifest["identity"])
+    edit = settings_of(manifest["identity"])
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write(_head(manifest))
         file.writelines(_facts(manifest, edit))
@@ -94,12 +93,7 @@ def _facts(manifest: Mapping[str, Any], edit: EditConfig) -> Iterator[str]:
         return f"{number} <small>({counts[key] / tokens:.3%})</small>"
 
     rows = {role: _escape(inputs[role]["name"]) for role in ("corpus", "prior") if role in inputs}
-    if edit.sampler == "none":
-        rows["sampler"] = "none: nothing is changed"
-    else:
-        rows["eligible where"] = f"P {'&gt;' if edit.strict else '≥'} {edit.p:g}"
-        rows["sampler"] = f"{_escape(edit.sampler)}, k = {edit.k}"
-        rows |= {"temperature": f"{edit.temperature:g}", "seed": str(edit.seed)}
+    rows |= {"edit": _escape(rule(edit)), "seed": str(edit.seed)}
     rows |= {"documents": f"{counts['documents']:,}", "tokens": f"{counts['tokens']:,}"}
     rows |= {"eligible": rate("eligible"), "changed": rate("changed"), "expected to change": rate("expected_changed")}
     rows["unspliceable"] = f"{counts['unspliceable']:,}"
@@ -146,7 +140,7 @@ def _document(view: DocumentView, number: int, edit: EditConfig) -> Iterator[str
             yield f'<li><a href="#d{number}-{change.position}">#{change.position}</a> {_change(change)}</li>\n'
         yield "</ol>\n</details>\n"
     yield '<div class="text" dir="auto">'
-    eligible_T = _eligible(view, edit)
+    eligible_T = may_change(view.logprob_T, edit)
     for run in view.runs():
         if isinstance(run, str):
             yield _escape(run)
@@ -167,14 +161,9 @@ def _change(change: Edit) -> str:
 
 def _edit_title(change: Edit) -> str:
     before, after = _probability(change.old_logprob), _probability(change.new_logprob)
+    if change.new_id == DELETED:
+        return f"{before}, deleted #{change.position}, id {change.old_id}"
     return f"{before} to {after} #{change.position}, id {change.old_id} to {change.new_id}"
-
-
-def _eligible(view: DocumentView, edit: EditConfig) -> np.ndarray:
-    """bool[T]: may the edit draw this token anew?"""
-    if edit.sampler == "none":
-        return np.zeros(len(view.logprob_T), dtype=bool)
-    return is_eligible(view.logprob_T, edit.p, edit.strict)
 
 
 def _positions(run: Run) -> str:

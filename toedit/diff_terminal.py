@@ -110,7 +110,7 @@ def _show(piece: Piece, colour: bool) -> str:
     if piece.kind == "old":
         text = f"[-{text}-]"
     elif piece.kind == "new":
-        text = f"{{+{text}+}}"
+        text = f"{{+{text}+}}" if text else ""  # a deletion
     code = {"old": _RED, "new": _GREEN, "mark": _DIM, "same": ""}[piece.kind]
     return f"{code}{text}{_RESET}" if colour and code else text
 

@@ -45,6 +45,7 @@ class Edit:
     new_text: str
     old_logprob: float
     new_logprob: float
+    """NaN where the prior's was not kept: a deleted token has none."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,7 @@ def _samples_of_shard(edited: Path, shard: str, chosen: list[int]) -> list[EditS
                 new=row["new_text"],
                 right=right[:_CONTEXT],
                 old_logprob=row["old_logprob"],
-                new_logprob=row["new_logprob"],
+                new_logprob=_known(row["new_logprob"]),
             )
         )
     return samples
@@ -278,7 +279,12 @@ def _original(path: Path, document: dict[str, Any], ledger_rows: Iterable[dict[s
 
 
 def _edit(row: dict[str, Any]) -> Edit:
-    return Edit(**{field: row[field] for field in Edit.__dataclass_fields__})
+    values = {field: row[field] for field in Edit.__dataclass_fields__}
+    return Edit(**values | {"new_logprob": _known(row["new_logprob"])})
+
+
+def _known(logprob: float | None) -> float:
+    return np.nan if logprob is None else logprob
 
 
 def _starts_character(document: bytes, place: int) -> bool:

@@ -1,4 +1,4 @@
-"""`stage=edit`: apply the algorithm to a scored corpus.
+"""`stage=edit`: apply an editor (`toedit/editors`; by default the algorithm, `toedit/editing.py`) to a scored corpus.
 
 Reads a scores artifact and the corpus it belongs to. Writes an edited corpus: the documents, each with
 `metadata.toedit = {tokens, eligible, changed}`, and the ledger `edits/*.parquet`, one row a changed token, from which
@@ -10,7 +10,6 @@ Reads a scores artifact and the corpus it belongs to. Writes an edited corpus: t
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,13 @@ from toedit.artifacts import Artifact
 from toedit.config import EditConfig
 from toedit.console import Progress
 from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
-from toedit.editing import Draws, resample
+from toedit.editing import Draws
+from toedit.editors import Editor, find_editor, identity_of, refuse_unread_keys
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.priors import model_folder
 from toedit.scores import ShardScores, read_scores, scores_path
 from toedit.splicing import splice
 from toedit.tokenizing import PriorTokenizer, load_tokenizer
-from toedit.uniforms import document_keys, uniforms
 from toedit.workspace import Result, Workspace
 
 EDITS = "edits"
@@ -53,17 +52,16 @@ METADATA_KEY, HISTORY_KEY = "toedit", "toedit_history"
 
 def plan_edit(scores: Artifact, edit: EditConfig, root: Path, out: Path | None = None) -> Artifact:
     """The edit of the scored corpus. Raises BadConfiguration where the scores hold too little for it."""
-    _refuse_what_scores_lack(scores, edit)
+    editor = find_editor(edit.sampler)
+    refuse_unread_keys(edit, editor)
+    _refuse_what_scores_lack(scores, edit, editor)
     for role in ("corpus", "prior"):
         if role not in scores.inputs:
             raise UnusableInput(f"{scores.path}: the {role} it was made from is no longer where its manifest says")
-    identity = asdict(edit)
-    identity.pop("name")  # a preset's name says nothing that its values do not
-    identity.pop("budget")  # nor does a budget: toedit.budget has turned it into p and temperature
     return Artifact(
         kind="edited_corpus",
         name=f"{scores.name}.{describe(edit)}",
-        identity=identity,
+        identity=identity_of(edit, editor),
         inputs={"corpus": scores.inputs["corpus"], "scores": scores, "prior": scores.inputs["prior"]},
         root=root,
         out=out,
@@ -72,25 +70,38 @@ def plan_edit(scores: Artifact, edit: EditConfig, root: Path, out: Path | None =
 
 
 def describe(edit: EditConfig) -> str:
-    """`p0.99-k8`, with temperature, strictness and seed where they are not the paper's."""
+    """`p0.99-k8`, with temperature, strictness and seed where they are not the paper's; other editors by name."""
     if edit.sampler == "none":
         return "none"
-    parts = [f"p{edit.p:g}", f"k{edit.k}"]
+    keys = find_editor(edit.sampler).keys
+    parts = [edit.sampler] if edit.sampler != "top_k" else []
+    parts += [f"below{edit.delete_below:g}"] if edit.delete_below > 0 else []
+    parts += [f"above{edit.delete_above:g}"] if edit.delete_above < 1 else []
+    parts += [
+        f"{short}{getattr(edit, key):g}"
+        for key, short in {"p": "p", "k": "k", "top_p": "mass", "tries": "tries"}.items()
+        if key in keys
+    ]
     parts += [f"t{edit.temperature:g}"] if edit.temperature != 1 else []
     parts += ["strict"] if edit.strict else []
-    parts += [f"seed{edit.seed}"] if edit.seed else []
+    parts += [f"seed{edit.seed}"] if edit.seed and "seed" in keys else []
     return "-".join(parts)
 
 
-def _refuse_what_scores_lack(scores: Artifact, edit: EditConfig) -> None:
+def _refuse_what_scores_lack(scores: Artifact, edit: EditConfig, editor: Editor) -> None:
     if edit.sampler == "none":
         return
     min_p, top_k = scores.identity["min_p"], scores.identity["top_k"]
-    if edit.p < min_p:
+    if editor.every_position and min_p > 0:
+        raise BadConfiguration(
+            f"edit.sampler={edit.sampler}: needs candidates at every token; the scores keep them for P >= {min_p:g} "
+            "only; add score.min_p=0"
+        )
+    if "p" in editor.keys and edit.p < min_p:
         raise BadConfiguration(
             f"edit.p={edit.p:g}: the scores keep candidates for P >= {min_p:g} only; add score.min_p={edit.p:g}"
         )
-    if edit.k > top_k:
+    if "k" in editor.keys and edit.k > top_k:
         raise BadConfiguration(f"edit.k={edit.k}: the scores keep {top_k} candidates; add score.top_k={edit.k}")
 
 
@@ -127,10 +138,10 @@ def edit_shard(
     ledger_path: Path,
 ) -> dict[str, Any]:
     """Write the edited documents of one shard and their ledger; return the counts."""
-    draws = draw(scores, edit)
-    eligible_D = np.bincount(scores.document_N[draws.index_E], minlength=len(scores.ids))
-    changed = draws.index_E[draws.changed_E]
-    first_change_D1 = np.searchsorted(scores.document_N[changed], np.arange(len(scores.ids) + 1))
+    draws = draw(scores, tokenizer, edit)
+    eligible_D = np.diff(np.searchsorted(draws.index_E, scores.token_offset_D1))
+    changed_C = draws.index_E[draws.changed_E]
+    first_change_D1 = np.searchsorted(changed_C, scores.token_offset_D1)
     new_id_C, new_logprob_C = draws.new_id_E[draws.changed_E], draws.new_logprob_E[draws.changed_E]
 
     ledger: list[dict[str, Any]] = []
@@ -143,7 +154,7 @@ def edit_shard(
             changes = slice(first_change_D1[d], first_change_D1[d + 1])
             rows_before = len(ledger)
             if changes.start < changes.stop:
-                position_C = scores.candidate_position_N[changed[changes]]
+                position_C = changed_C[changes] - tokens.start
                 spliced = splice(
                     document["text"].encode(),
                     scores.span_T2[tokens],
@@ -157,8 +168,9 @@ def edit_shard(
                 old_logprob_C = scores.logprob_T[tokens][position_C[spliced.written_C]]
                 logprobs = zip(old_logprob_C, new_logprob_C[changes][spliced.written_C], strict=True)
                 for row, (old_logprob, new_logprob) in zip(spliced.rows, logprobs, strict=True):
+                    known = None if np.isnan(new_logprob) else new_logprob
                     ledger.append(
-                        {"id": document["id"], **row._asdict(), "old_logprob": old_logprob, "new_logprob": new_logprob}
+                        {"id": document["id"], **row._asdict(), "old_logprob": old_logprob, "new_logprob": known}
                     )
             record_edit(document, tokens.stop - tokens.start, eligible_D[d], len(ledger) - rows_before)
             writer.write(document)
@@ -176,23 +188,15 @@ def edit_shard(
     }
 
 
-def draw(scores: ShardScores, edit: EditConfig) -> Draws:
-    """The draws of one shard."""
-    if edit.sampler == "none":
-        empty = np.empty(0, np.int64)
-        return Draws(empty, empty, np.empty(0), np.empty(0, bool), 0.0)
-    key_N2 = document_keys(edit.seed, scores.ids)[scores.document_N]
-    return resample(
-        scores.token_id_T[scores.token_N],
-        scores.logprob_T[scores.token_N],
-        scores.candidate_id_NK,
-        scores.candidate_logprob_NK,
-        uniforms(key_N2, scores.candidate_position_N),
-        p=edit.p,
-        k=edit.k,
-        temperature=edit.temperature,
-        strict=edit.strict,
-    )
+def draw(scores: ShardScores, tokenizer: PriorTokenizer, edit: EditConfig) -> Draws:
+    """The draws of one shard. Raises BadConfiguration where an installed editor breaks its contract."""
+    draws = find_editor(edit.sampler).draw(scores, tokenizer, edit)
+    index_E = draws.index_E
+    if len(index_E) and (index_E[0] < 0 or index_E[-1] >= len(scores.token_id_T) or (np.diff(index_E) <= 0).any()):
+        raise BadConfiguration(
+            f"edit.sampler={edit.sampler}: its index_E must increase strictly and lie in [0, {len(scores.token_id_T)})"
+        )
+    return draws
 
 
 def record_edit(document: Document, tokens: int, eligible: int, changed: int) -> None:

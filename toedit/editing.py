@@ -27,7 +27,7 @@ class Draws:
     """The draw at each eligible token."""
 
     index_E: Ints
-    """Which of the N confident tokens it is."""
+    """Which of the given tokens it is, in increasing order."""
     new_id_E: Ints
     new_logprob_E: Floats
     """The prior's own log-probability (natural log) of the new token."""

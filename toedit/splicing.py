@@ -6,7 +6,10 @@ alone cannot carry leaves the token as it was and is counted as unspliceable:
 * the old or the new token is not whole characters (a byte of an emoji),
 * the old token's span does not hold its bytes (lower-cased, composed, unknown, ...) or is shared,
 * the new token is special, has no piece, or would write nothing,
-* one of the two continues a WordPiece word and the other begins one.
+* one of the two continues a WordPiece word and the other begins one,
+* it would delete a token that stands for no byte, or the last thing left of a document.
+
+A deletion is the draw `DELETED`; its ledger row has that as `new_id` and an empty `new_text`.
 
 Reads and writes no file; the ledger made here goes to `edits/*.parquet` of an edited corpus. Spans
 in it are byte spans of the original document.
@@ -21,6 +24,9 @@ import numpy as np
 
 from toedit.errors import UnusableInput
 from toedit.tokenizing import PriorTokenizer
+
+DELETED = -1
+"""The new id of a token that is taken out."""
 
 
 class LedgerRow(NamedTuple):
@@ -79,8 +85,8 @@ def splice(
 ) -> Spliced:
     """Put `new_ids_C` in the place of the tokens at `changed_positions_C` (strictly increasing).
 
-    `document` is valid UTF-8, and so is the result. `span_T2` and `token_ids_T` are the document's
-    as `PriorTokenizer.encode` gives them.
+    `document` is valid UTF-8, and so is the result, which is empty only where the document is.
+    `span_T2` and `token_ids_T` are the document's as `PriorTokenizer.encode` gives them.
     """
     parts: list[bytes] = []
     rows: list[LedgerRow] = []
@@ -105,7 +111,11 @@ def splice(
         rows.append(row)
         written_C[index] = True
     parts.append(document[copied:])
-    return Spliced(b"".join(parts), rows, written_C, len(written_C) - len(rows))
+    text = b"".join(parts)
+    if rows and not text:  # everything was deleted: the last token stays
+        text = rows.pop().old_text.encode()
+        written_C[np.flatnonzero(written_C)[-1]] = False
+    return Spliced(text, rows, written_C, len(written_C) - len(rows))
 
 
 def unsplice(edited: bytes, ledger_rows: Iterable[LedgerRow]) -> bytes:
@@ -148,6 +158,8 @@ def _stands_without_space(written: bytes, piece: bytes) -> bool:
 
 def _bytes_to_write(old: bytes, old_id: int, new_id: int, tokenizer: PriorTokenizer) -> bytes | None:
     """What `new_id` writes in the place of `old`, the bytes of `old_id`; None if it cannot."""
+    if new_id == DELETED:
+        return b"" if old else None
     new, old_piece = _piece(new_id, tokenizer), _piece(old_id, tokenizer)
     if new is None or old_piece is None:
         return None

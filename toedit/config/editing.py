@@ -66,9 +66,9 @@ class EditConfig:
     """How confident tokens are resampled."""
 
     name: str = "paper"
-    """Preset: paper, official or none."""
+    """The preset, a file of configs/edit/."""
     sampler: str = "top_k"
-    """top_k (Algorithm 1), or none: change nothing."""
+    """The editor: top_k (Algorithm 1), none (change nothing), another of docs/editors.md, or one that is installed."""
     p: float = 0.99
     """A token is eligible when the prior gives it probability P >= p."""
     strict: bool = False
@@ -77,15 +77,38 @@ class EditConfig:
     """Candidates to draw from: the prior's k most probable tokens, the original among them."""
     temperature: float = 1.0
     """Log-probabilities are divided by this before the draw; 1 is the prior itself."""
+    top_p: float = 0.999
+    """sampler=top_p: draw from the fewest most probable tokens whose mass reaches this."""
+    tries: int = 64
+    """sampler=rejection: proposals at a token before it stays as it was."""
+    delete_below: float = 0.0
+    """Deleting editors: take out tokens with P < delete_below."""
+    delete_above: float = 1.0
+    """sampler=delete: take out tokens with P > delete_above."""
     seed: int = 0
     """Key of the uniforms, with the document's id and the token's position."""
     budget: float | None = None
     """Change this share of all tokens, in expectation: the temperature, and a lower p where it must be, are found."""
 
     def __post_init__(self) -> None:
-        require_one_of("edit.sampler", self.sampler, ("top_k", "none"))
         require(0 < self.p <= 1, "edit.p", self.p, "must lie in (0, 1]")
         require(self.k >= 1, "edit.k", self.k, "must be at least 1")
         require(self.temperature > 0, "edit.temperature", self.temperature, "must be positive")
         budget = self.budget
         require(budget is None or 0 < budget < 1, "edit.budget", budget, "must lie between 0 and 1")
+        require(0 < self.top_p < 1, "edit.top_p", self.top_p, "must lie between 0 and 1")
+        require(1 <= self.tries < 2**16, "edit.tries", self.tries, "must lie in [1, 65535]")
+        require(0 <= self.delete_below <= 1, "edit.delete_below", self.delete_below, "must lie in [0, 1]")
+        require(0 <= self.delete_above <= 1, "edit.delete_above", self.delete_above, "must lie in [0, 1]")
+        if self.sampler == "top_p":
+            reason = f"must be above edit.p={self.p:g}: the nucleus of a token with P >= edit.top_p is the token itself"
+            require(self.top_p > self.p, "edit.top_p", self.top_p, reason)
+        if self.sampler == "exclude_original":
+            require(self.k >= 2, "edit.k", self.k, "must be at least 2 where the original is excluded")
+        if self.sampler == "delete":
+            deletes = self.delete_below > 0 or self.delete_above < 1
+            require(
+                deletes, "edit.sampler", self.sampler, "deletes nothing; set edit.delete_below or edit.delete_above"
+            )
+        if self.sampler == "delete_then_resample":
+            require(self.delete_below <= self.p, "edit.delete_below", self.delete_below, "must not exceed edit.p")

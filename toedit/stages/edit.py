@@ -6,9 +6,10 @@ from pathlib import Path
 
 from toedit.artifacts import Artifact
 from toedit.budget import plan_unresolved, resolve_budget
-from toedit.config import Config, EditConfig
+from toedit.config import Config
 from toedit.console import printable, say
 from toedit.edit_corpus import plan_edit
+from toedit.editors import find_editor, rule, settings_of
 from toedit.stages import score
 
 _SAMPLES = 5
@@ -25,22 +26,19 @@ def plan(config: Config) -> Artifact:
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
     from toedit.document_views import sample_edits
 
-    counts, edit = artifact.manifest()["counts"], EditConfig(**artifact.identity)
+    counts, edit = artifact.manifest()["counts"], settings_of(artifact.identity)
     for sample in sample_edits(artifact.path, _SAMPLES):
-        say(f"  {printable(sample.left)}{{{printable(sample.old)} → {printable(sample.new)}}}{printable(sample.right)}")
+        new = printable(sample.new) or "(deleted)"
+        say(f"  {printable(sample.left)}{{{printable(sample.old)} → {new}}}{printable(sample.right)}")
     shares = {key: _share(counts[key], counts["tokens"]) for key in ("eligible", "expected_changed", "changed")}
-    rule = f"P {'>' if edit.strict else '>='} {edit.p:g}, k = {edit.k}, temperature {edit.temperature:g}"
-    if edit.sampler == "none":
-        rule = "no edit"
-    say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule}")
-    say(f"eligible {counts['eligible']:,} = {shares['eligible']} of the tokens: those the prior predicts already")
+    say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule(edit)}")
+    say(f"eligible {counts['eligible']:,} = {shares['eligible']} of the tokens: those the rule may change")
     say(f"changed  {counts['changed']:,} = {shares['changed']}; expected {shares['expected_changed']}")
     if counts["unspliceable"]:
         say(f"unspliceable {counts['unspliceable']:,}: draws that text cannot carry; these tokens stay")
+    keys = find_editor(edit.sampler).keys
     return {
-        "p": f"{edit.p:g}",
-        "k": str(edit.k),
-        "temperature": f"{edit.temperature:g}",
+        **{key: f"{getattr(edit, key):g}" if key in keys else "" for key in ("p", "k", "temperature")},
         "eligible": shares["eligible"],
         "expected changed": shares["expected_changed"],
         "changed": shares["changed"],

@@ -22,6 +22,7 @@ from toedit.budget import resolve_budget, thresholds
 from toedit.config import ArtifactConfig, Config, EditConfig, PlanConfig, ShapeConfig
 from toedit.costs import corpus_tokens, flops_per_token, measure_flops_per_second, score_bytes_per_token
 from toedit.edit_corpus import plan_edit
+from toedit.editors.resampling import top_k
 from toedit.errors import BadConfiguration
 from toedit.expectation import Grid, expect, expect_shard
 from toedit.scores import ShardScores, read_scores, scores_path

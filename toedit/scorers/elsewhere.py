@@ -11,7 +11,6 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import traceback
 import warnings
 import weakref
 from multiprocessing.connection import Connection
@@ -81,9 +80,7 @@ def serve(descriptor: int) -> None:
             while True:
                 parent.send(scorer.score(parent.recv()))
         except ToEditError as error:
-            if error.__cause__ is not None:  # what vLLM itself had to say
-                traceback.print_exception(error.__cause__)
-            parent.send(type(error)(*error.args))
+            parent.send(error)
         except (EOFError, BrokenPipeError, ConnectionResetError):
             pass
 

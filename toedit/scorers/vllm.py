@@ -87,7 +87,12 @@ class VllmScorer:
         # The reference first: two copies of the model are never in memory together.
         checked = _check_sequences(self.vocabulary_size, window) if scorer.self_check else []
         reference = _reference(model, score, scorer, checked) if checked else None
-        self.engine = self._start(model, score, window)
+        try:
+            self.engine = self._start(model, score, window)
+            self._score([ModelInput(np.zeros(2, np.int32), 1)], -math.inf)  # some kernels refuse a shape only when run
+        except (ValueError, RuntimeError, NotImplementedError, OSError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            raise UnusableInput(f"{model}: vLLM cannot run this model ({reason})") from None
         if reference is not None:
             self._self_check(checked, reference, score.dtype, model)
 
@@ -107,27 +112,23 @@ class VllmScorer:
         if not on_cpu:
             logits = step_tokens * self.vocabulary_size * _BYTES_PER_LOGIT
             share -= logits / current_platform.get_device_total_memory()
-        try:
-            return LLM(
-                model=str(model),
-                skip_tokenizer_init=True,
-                generation_config="vllm",  # the model's own sampling defaults are none of our business
-                dtype=score.dtype,
-                hf_overrides={"head_dtype": "float32"},  # logits in float32 whatever the operands
-                max_model_len=window + 1,
-                max_num_batched_tokens=step_tokens,
-                max_num_seqs=min(_MAX_SEQUENCES, step_tokens),
-                enable_chunked_prefill=True,
-                enable_prefix_caching=False,  # cached prefixes have no log-probabilities
-                max_logprobs=self.top_k,
-                gpu_memory_utilization=share,
-                enforce_eager=True,
-                disable_log_stats=True,
-                use_tqdm_on_load=False,
-            )
-        except (ValueError, RuntimeError, NotImplementedError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            raise UnusableInput(f"{model}: vLLM cannot run this model ({reason})") from error
+        return LLM(
+            model=str(model),
+            skip_tokenizer_init=True,
+            generation_config="vllm",  # the model's own sampling defaults are none of our business
+            dtype=score.dtype,
+            hf_overrides={"head_dtype": "float32"},  # logits in float32 whatever the operands
+            max_model_len=window + 1,
+            max_num_batched_tokens=step_tokens,
+            max_num_seqs=min(_MAX_SEQUENCES, step_tokens),
+            enable_chunked_prefill=True,
+            enable_prefix_caching=False,  # cached prefixes have no log-probabilities
+            max_logprobs=self.top_k,
+            gpu_memory_utilization=share,
+            enforce_eager=True,
+            disable_log_stats=True,
+            use_tqdm_on_load=False,
+        )
 
     def _score(self, batch: list[ModelInput], threshold: float) -> BatchScores:
         import torch

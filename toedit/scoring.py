@@ -73,6 +73,8 @@ def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig)
                 result.counts[key] += record[key]
             result.rows[f"{SCORES}/{shard}.parquet"] = record["documents"]
     result.runtime = {"scorer": asdict(scorer)}
+    if pass_ is not None:
+        result.runtime["engine"] = getattr(pass_.scorer, "versions", {})
     return result
 
 

@@ -44,18 +44,24 @@ class ScorerConfig:
     """The engine that runs the prior. Except for its kind, none of this changes the scores' identity."""
 
     kind: str = "torch"
-    """torch."""
+    """torch, or vllm in the environment of scripts/environment_vllm.sh."""
     device: str = "auto"
-    """auto, cpu, cuda or cuda:N."""
+    """auto, cpu, cuda or cuda:N; vLLM knows auto only, and CUDA_VISIBLE_DEVICES."""
     batch_tokens: int = 4096
     """Tokens in a batch, padding included."""
     head_rows: int = 1024
-    """Rows of the LM head computed at a time: bounds the logits in memory."""
+    """Rows of the LM head computed at a time: bounds the logits in memory (torch; vLLM sizes its own)."""
     threads: int | None = None
     """CPU threads; null leaves torch's own choice."""
+    python: str | None = None
+    """vLLM: the Python to run it; null: this one where it has vLLM, else the one of scripts/environment_vllm.sh."""
+    self_check: bool = True
+    """vLLM: compare a few sequences with the torch scorer at the start (loads the model twice, one after the other)."""
 
     def __post_init__(self) -> None:
-        require_one_of("scorer.kind", self.kind, ("torch",))
+        require_one_of("scorer.kind", self.kind, ("torch", "vllm"))
+        if self.kind == "vllm":
+            require(self.device == "auto", "scorer.device", self.device, "vLLM takes auto; see CUDA_VISIBLE_DEVICES")
         require(self.batch_tokens >= 1, "scorer.batch_tokens", self.batch_tokens, "must be at least 1")
         require(self.head_rows >= 1, "scorer.head_rows", self.head_rows, "must be at least 1")
         require(self.threads is None or self.threads >= 1, "scorer.threads", self.threads, "must be at least 1")

@@ -1,4 +1,6 @@
-"""Scorers: engines that run the prior over token sequences. `torch.py` is the one in this process.
+"""Scorers: engines that run the prior over token sequences.
+
+`torch.py` runs in this process; `vllm.py` in a Python that has vLLM, which `elsewhere.py` starts where needed.
 
 A scorer reads no text and writes no file; `toedit/scoring.py` does both.
 
@@ -7,6 +9,7 @@ Shapes: L tokens of one sequence, R scored tokens of a whole batch, N of them co
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toedit.config import ScoreConfig, ScorerConfig
+from toedit.errors import BadConfiguration
 from toedit.windows import ModelInput
 
 
@@ -39,6 +43,28 @@ class Scorer(Protocol):
 
 def load_scorer(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> Scorer:
     """The engine that `scorer.kind` names, with the model in folder `model`."""
+    if scorer.kind == "vllm":
+        return _load_vllm(model, score, scorer)
     from toedit.scorers.torch import TorchScorer
 
     return TorchScorer(model, score, scorer)
+
+
+def _load_vllm(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> Scorer:
+    """vLLM in this process where its version serves, else in the Python that `scorer.python` names."""
+    from toedit.scorers import vllm
+
+    found = vllm.installed_version()
+    if scorer.python is None and vllm.serves(found):
+        return vllm.VllmScorer(model, score, scorer)
+    from toedit.scorers.elsewhere import ScorerElsewhere
+
+    checkout = Path(__file__).resolve().parents[2]
+    python = Path(scorer.python or checkout / os.environ.get("TOEDIT_VLLM_VENV", ".venv-vllm") / "bin" / "python")
+    if not python.is_file():
+        here = f"vllm {found} of this Python does not serve" if found else "this Python has no vllm"
+        raise BadConfiguration(
+            f"scorer=vllm: {here} ({vllm.SERIES} does), and there is no {python}; {vllm.MAKE_IT}, "
+            "or name one with scorer.python"
+        )
+    return ScorerElsewhere(python, model, score, scorer)

@@ -1,8 +1,8 @@
 """Benchmarks of reading, scoring and editing. Prints what docs/findings.md quotes; writes below --work only.
 
-    python scripts/benchmark_editing.py resampling                       tokens a second from the cache, one core
-    python scripts/benchmark_editing.py streaming --gigabytes 1          peak memory over a large corpus
-    python scripts/benchmark_editing.py sweep                            nine points against one cold edit
+    .venv/bin/python scripts/benchmark_editing.py resampling                tokens a second from the cache, one core
+    .venv/bin/python scripts/benchmark_editing.py streaming --gigabytes 1   peak memory over a large corpus
+    .venv/bin/python scripts/benchmark_editing.py sweep                     nine points against one cold edit
 
 `streaming` replaces the model by a constant-time stand-in, because reading, windows, scores and edits are what it
 measures. Everything else is the code that `run.py` runs.
@@ -20,22 +20,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+
+import toedit.scoring
+from toedit.config import CorpusConfig, EditConfig, PriorConfig, ScoreConfig, ScorerConfig, TrainingConfig
+from toedit.scorers import BatchScores
+from toedit.windows import ModelInput
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(REPOSITORY))
-
-import numpy as np  # noqa: E402
-
-import toedit.scoring  # noqa: E402
-from toedit.config import (  # noqa: E402
-    CorpusConfig,
-    EditConfig,
-    PriorConfig,
-    ScoreConfig,
-    ScorerConfig,
-    TrainingConfig,
-)
-from toedit.scorers import BatchScores  # noqa: E402
-from toedit.windows import ModelInput  # noqa: E402
 
 
 class StandIn:

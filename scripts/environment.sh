@@ -7,18 +7,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 extra=${1:-}
 environment=${TOEDIT_VENV:-.venv}
-stamp=$environment/.toedit-$(cat pyproject.toml scripts/constraints.txt <(echo "$extra") | sha256sum | cut -c1-16)
+pins=$(cat pyproject.toml scripts/constraints.txt | sha256sum | cut -c1-16)
+stamp=$environment/.toedit-$pins-${extra:-core}
 
-if [[ ! -e $stamp ]]; then
-  python=
-  for candidate in python3.11 python3.12 python3 python; do
-    if command -v "$candidate" >/dev/null &&
-      "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
-      python=$candidate
-      break
-    fi
-  done
-  [[ -n $python ]] || { echo "error: Python 3.11 or 3.12 is needed, none is on the PATH" >&2; exit 2; }
+# Whatever extra it was made with, an environment of these pins serves as the core's.
+if [[ ! -e $stamp ]] && ! { [[ -z $extra ]] && compgen -G "$environment/.toedit-$pins-*" >/dev/null; }; then
+  python=$(bash scripts/find_python.sh)
   echo "environment: installing into $environment (once)" >&2
   [[ -x $environment/bin/python ]] || "$python" -m venv "$environment"
   pip=("$environment/bin/python" -m pip -qq --disable-pip-version-check)
@@ -26,7 +20,7 @@ if [[ ! -e $stamp ]]; then
   torch=$(sed -n 's/^torch==/torch==/p' scripts/constraints.txt)
   "${pip[@]}" install "$torch" >&2
   "${pip[@]}" install -c scripts/constraints.txt -e ".${extra:+[$extra]}" >&2
-  rm -f "$environment"/.toedit-*
+  find "$environment" -maxdepth 1 -name '.toedit-*' ! -name ".toedit-$pins-*" -delete
   touch "$stamp"
 fi
 echo "$environment/bin/python"

@@ -14,18 +14,10 @@ files=(pyproject.toml scripts/constraints_vllm.txt scripts/environment_vllm.sh)
 stamp=$environment/.toedit-$(cat "${files[@]}" <(echo "$build") | sha256sum | cut -c1-16)
 
 if [[ ! -e $stamp ]]; then
-  python=
-  for candidate in python3.11 python3.12 python3 python; do
-    if command -v "$candidate" >/dev/null &&
-      "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' 2>/dev/null; then
-      python=$candidate
-      break
-    fi
-  done
-  [[ -n $python ]] || { echo "error: Python 3.11 or 3.12 is needed, none is on the PATH" >&2; exit 2; }
+  python=$(bash scripts/find_python.sh)
   echo "environment: installing $build into $environment (once, about 3.5 GB)" >&2
   [[ -x $environment/bin/python ]] || "$python" -m venv "$environment"
-  pip=("$environment/bin/python" -m pip --quiet --disable-pip-version-check)
+  pip=("$environment/bin/python" -m pip -qq --disable-pip-version-check)
   # torch first and by its exact version: pip then keeps that build when it resolves everything else.
   "${pip[@]}" install torch==2.13.0 >&2
   # The pins were made with the CPU build; the CUDA build brings exact versions of its own.

@@ -12,8 +12,8 @@ from transformers import AutoModelForCausalLM
 from toedit.config import ScoreConfig, ScorerConfig
 from toedit.console import Progress
 from toedit.errors import UnusableInput
+from toedit.prior_pass import PriorPass
 from toedit.scorers.torch import TorchScorer
-from toedit.scoring import PriorPass
 from toedit.windows import ModelInput, windows
 
 VOCABULARY = 97

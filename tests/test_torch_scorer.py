@@ -1,6 +1,7 @@
 """The torch scorer against a plain forward pass of the same window, architecture by architecture."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -156,8 +157,6 @@ def test_bfloat16_operands_still_give_float32_log_probabilities(small_prior):
 
 
 def test_unusable_models_are_one_line(small_prior, tmp_path):
-    import shutil
-
     def copy(name: str) -> Path:
         return Path(shutil.copytree(small_prior, tmp_path / name))
 
@@ -241,6 +240,45 @@ def test_float32_products_stay_in_float32():
         product = a @ b
     assert settings.fp32_precision == before
     assert (product - a.double() @ b.double()).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("rows, hidden, entries", [(1, 2, 1), (5, 64, 63), (6, 96, 64), (13, 70, 131), (100, 32, 1000)])
+def test_the_compiled_head_is_the_product_in_float32(rows, hidden, entries):
+    """bfloat16 operands, float32 logits; where it cannot be compiled, PyTorch's float32 product stands in."""
+    from toedit.scorers.compiled_head import compiled_head
+
+    generator = torch.Generator().manual_seed(rows)
+    weight = torch.randn(entries, hidden, generator=generator).bfloat16()
+    states = torch.randn(rows, hidden, generator=generator).bfloat16()
+    head = compiled_head(weight)
+    usable = torch.cpu._is_avx512_bf16_supported() and any(map(shutil.which, ("cc", "gcc", "clang")))
+    assert (head is not None) == usable
+    assert compiled_head(weight.float()) is None
+    assert compiled_head(torch.zeros(4, 3, dtype=torch.bfloat16)) is None  # pairs of hidden units
+    if head is not None:
+        exact = states.double() @ weight.double().T
+        out = head.logits(states, torch.full((rows, entries), 7.0))
+        torch.testing.assert_close(out.double(), exact, atol=1e-4, rtol=1e-5)
+
+
+def test_without_a_compiler_the_numbers_are_the_same(small_prior, monkeypatch):
+    from toedit.scorers import compiled_head
+
+    text = ["The cat sat quietly on the mat, as the story goes. " * 3]
+    score = ScoreConfig(dtype="bfloat16", min_p=0.5)
+    with_it = scores_of(PriorPass(small_prior, score, ScorerConfig()), text)
+    switched_off = PriorPass(small_prior, score, ScorerConfig(compiled_head=False))
+    assert switched_off.scorers[0].versions["head"] == "torch"
+    monkeypatch.setattr(compiled_head.shutil, "which", lambda name: None)
+    compiled_head._library.cache_clear()
+    try:
+        without = PriorPass(small_prior, score, ScorerConfig())
+    finally:
+        monkeypatch.undo()
+        compiled_head._library.cache_clear()
+    assert without.scorers[0].versions["head"] == "torch"
+    for prior in (switched_off, without):
+        np.testing.assert_allclose(scores_of(prior, text).logprob_T, with_it.logprob_T, atol=1e-4)
 
 
 def test_large_logits_keep_their_log_probabilities():

@@ -16,20 +16,22 @@ from torch import Tensor
 
 from toedit.costs import head_rows
 from toedit.scorers import BatchScores
+from toedit.scorers.compiled_head import compiled_head
 
 
 class LanguageModelHead:
     """From hidden states to log-probabilities and candidates."""
 
-    def __init__(self, model: Any, rows: int | None = None) -> None:
-        """`rows`: rows of a chunk; None chooses by vocabulary and device."""
+    def __init__(self, model: Any, rows: int | None = None, compiled: bool = True) -> None:
+        """`rows`: rows of a chunk, None chooses by vocabulary and device; `compiled`: use the compiled product."""
         head = model.get_output_embeddings()
         config = model.config.get_text_config()
         self.device = head.weight.device
         # bfloat16 logits near 16 are 0.125 apart. On a GPU a product of bfloat16 operands can return float32; on a CPU
-        # it cannot, so the operands are float32 numbers there.
+        # it cannot, so there the product is our own, or one of float32 operands.
         self.mixed = head.weight.dtype != torch.float32 and self.device.type == "cuda"
-        self.weight_HV = (head.weight if self.mixed else head.weight.float()).T
+        self.compiled = compiled_head(head.weight) if compiled else None
+        self.weight_HV = head.weight.T if self.mixed or self.compiled is not None else head.weight.float().T
         bias = getattr(head, "bias", None)
         self.bias_V = None if bias is None else bias.float()
         self.scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
@@ -43,6 +45,9 @@ class LanguageModelHead:
         """float32 logits [C, V]."""
         if self.mixed:
             logit_CV = torch.mm(hidden_CH, self.weight_HV, out_dtype=torch.float32)
+        elif self.compiled is not None:
+            out = torch.empty(len(hidden_CH), self.vocabulary_size) if out is None else out
+            logit_CV = self.compiled.logits(hidden_CH, out)
         else:
             logit_CV = torch.mm(hidden_CH.float(), self.weight_HV, out=out)
         if self.bias_V is not None:

@@ -20,6 +20,8 @@ from toedit.console import Progress, human
 from toedit.costs import corpus_tokens, flops_per_token, score_bytes_per_token
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.instructions import holds_instructions
+from toedit.passages import passages_of
 from toedit.priors import model_folder, model_shape
 from toedit.scorers import Scorer, load_scorer
 from toedit.scores import SCORES, ShardScores, write_scores
@@ -39,39 +41,53 @@ def plan_scores(
     root: Path,
     out: Path | None = None,
     shape: ShapeConfig | None = None,
+    condition_on_prompt: bool = True,
 ) -> Artifact:
-    """The scores of `corpus` under `prior`; `shape` is the prior's size where a dry run should know it."""
+    """The scores of `corpus` under `prior`; `shape` is the prior's size where a dry run should know it.
+
+    `condition_on_prompt` is part of the identity only where it is false: it says nothing about plain text.
+    """
     return Artifact(
         kind="scores",
         name=f"{corpus.name}.{prior.name}",
-        identity={**asdict(score), "scorer": scorer.kind},
+        identity={
+            **asdict(score),
+            "scorer": scorer.kind,
+            **({} if condition_on_prompt else {"condition_on_prompt": False}),
+        },
         inputs={"corpus": corpus, "prior": prior},
         root=root,
         out=out,
-        build=partial(build_scores, score=score, scorer=scorer),
+        build=partial(build_scores, score=score, scorer=scorer, condition_on_prompt=condition_on_prompt),
         estimate=partial(_estimate, corpus, shape or ShapeConfig(), score, scorer),
     )
 
 
-def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig) -> Result:
+def build_scores(
+    workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig, condition_on_prompt: bool = True
+) -> Result:
     """Score every shard that an earlier run has not finished."""
     corpus, prior = workspace.inputs["corpus"], model_folder(workspace.inputs["prior"])
     shards = shard_paths(corpus)
     pass_: PriorPass | None = None  # the model is loaded only if there is something left to score
     result = Result(counts={"documents": 0, "tokens": 0, "scored": 0, "confident": 0})
+    instructions = 0
     with Progress("score", sum(path.stat().st_size for path in shards), "bytes read") as progress:
         for path in shards:
             shard = path.name.removesuffix(".jsonl.zst")
             record = workspace.finished(shard)
             if record is None:
-                pass_ = pass_ or PriorPass(prior, score, scorer)
+                pass_ = pass_ or PriorPass(prior, score, scorer, condition_on_prompt)
                 with workspace.shard(shard, f"{SCORES}/{shard}.parquet") as ((output,), record):
                     record.update(pass_.score_shard(path, output, progress))
             else:
                 progress.skip(path.stat().st_size)
             for key in result.counts:
                 result.counts[key] += record[key]
+            instructions += record["instructions"]
             result.rows[f"{SCORES}/{shard}.parquet"] = record["documents"]
+    if instructions:
+        result.counts["instructions"] = instructions
     result.runtime = {"scorer": asdict(scorer)}
     if pass_ is not None:
         result.runtime["engine"] = getattr(pass_.scorer, "versions", {})
@@ -81,7 +97,8 @@ def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig)
 class PriorPass:
     """The prior with its tokenizer, ready to score shards."""
 
-    def __init__(self, model: Path, score: ScoreConfig, scorer: ScorerConfig) -> None:
+    def __init__(self, model: Path, score: ScoreConfig, scorer: ScorerConfig, condition_on_prompt: bool = True) -> None:
+        self.condition_on_prompt = condition_on_prompt
         self.tokenizer = load_tokenizer(model)
         shape = model_shape(model)
         if shape.vocabulary_size is not None and self.tokenizer.vocabulary_size > shape.vocabulary_size:
@@ -104,11 +121,17 @@ class PriorPass:
     def score_shard(self, shard: Path, output: Path, progress: Progress) -> dict[str, int]:
         """Score one corpus shard into `output`; return its counts."""
         documents = list(read_documents(shard))
-        texts = [document["text"] for document in documents]
-        scores = self.score_texts([document["id"] for document in documents], texts, progress, shard.stat().st_size)
+        instructions = holds_instructions(documents)
+        if not (instructions or self.condition_on_prompt):
+            raise BadConfiguration(
+                f"edit.condition_on_prompt=false: {shard} holds no instruction data; see corpus.layout"
+            )
+        passages = passages_of(documents, self.condition_on_prompt)
+        scores = passages.join(self.score_texts(passages.ids, passages.texts, progress, shard.stat().st_size))
         write_scores(output, scores)
         return {
             "documents": len(documents),
+            "instructions": instructions,
             "tokens": len(scores.token_id_T),
             "scored": int((~np.isnan(scores.logprob_T)).sum()),
             "confident": len(scores.candidate_position_N),

@@ -130,7 +130,7 @@ def build_edit(workspace: Workspace, edit: EditConfig) -> Result:
                     shard_scores = read_scores(scores_path(scores, shard))
                     record.update(edit_shard(path, originals, shard_scores, tokenizer, edit, *paths))
                 progress.advance(record["tokens"])
-            totals.update({key: record[key] for key in _COUNTS})
+            totals.update({key: record.get(key, 0) for key in _COUNTS})
             result.rows |= {documents: record["documents"], ledger: record["changed"]}
             instructions.add(shard, record)
     result.counts |= {key: totals[key] for key in _COUNTS}
@@ -150,8 +150,7 @@ def edit_shard(
     rows_path: Path | None = None,
 ) -> dict[str, Any]:
     """Edit the `documents` of one shard; write them, their ledger, the rows of instruction data; return the counts."""
-    refuse_other_documents(corpus_shard, documents, scores)
-    restricted, protected = restrict(scores, documents, edit.protect)
+    restricted, protected = restrict(scores, documents, edit.protect, corpus_shard)
     draws = draw(restricted, tokenizer, edit)
     eligible_D = np.diff(np.searchsorted(draws.index_E, scores.token_offset_D1))
     changed_C = draws.index_E[draws.changed_E]
@@ -201,15 +200,6 @@ def edit_shard(
         "protected": protected,
         **(write_rows(rows_path, documents) if rows_path else {}),
     }
-
-
-def refuse_other_documents(corpus_shard: Path, documents: list[Document], scores: ShardScores) -> None:
-    """Raise UnusableInput unless the documents are those that were scored."""
-    for d, document in enumerate(documents[: len(scores.ids)]):
-        if document["id"] != scores.ids[d]:
-            raise UnusableInput(f"{corpus_shard}: document {d + 1} is not the one that was scored")
-    if len(documents) != len(scores.ids):
-        raise UnusableInput(f"{corpus_shard}: holds {len(documents)} documents, {len(scores.ids)} were scored")
 
 
 def draw(scores: ShardScores, tokenizer: PriorTokenizer, edit: EditConfig) -> Draws:

@@ -76,8 +76,8 @@ def expect(scores: Path, grid: Grid, protect: Sequence[str] = ()) -> Expectation
         for path in sorted((scores / SCORES).glob("*.parquet")):
             shard = read_scores(path)
             if corpus is not None:
-                documents = read_documents(corpus / DOCUMENTS / f"{path.stem}.jsonl.zst")
-                shard, _ = restrict(shard, list(documents), protect)
+                corpus_shard = corpus / DOCUMENTS / f"{path.stem}.jsonl.zst"
+                shard, _ = restrict(shard, list(read_documents(corpus_shard)), protect, corpus_shard)
             shard_eligible_P, shard_changed_PJS = expect_shard(shard, grid)
             eligible_P += shard_eligible_P
             changed_PJS += shard_changed_PJS

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,14 @@ from toedit.protected_spans import protected_spans
 from toedit.scores import ShardScores
 
 
-def restrict(scores: ShardScores, documents: Sequence[Document], protect: Sequence[str]) -> tuple[ShardScores, int]:
+def restrict(
+    scores: ShardScores, documents: Sequence[Document], protect: Sequence[str], corpus_shard: Path
+) -> tuple[ShardScores, int]:
     """(the scores with what may not change taken out, how many tokens with candidates that withheld).
 
-    `documents` are those that were scored; raises UnusableInput where they are not.
+    `documents` are those of `corpus_shard`; raises UnusableInput where they are not the ones that were scored.
     """
-    if len(documents) != len(scores.ids) or any(d["id"] != i for d, i in zip(documents, scores.ids, strict=True)):
-        raise UnusableInput("the documents are not those that were scored")
+    _refuse_other_documents(scores, documents, corpus_shard)
     may_change_T = np.ones(len(scores.token_id_T), dtype=bool)
     for d, document in enumerate(documents):
         tokens = slice(scores.token_offset_D1[d], scores.token_offset_D1[d + 1])
@@ -51,6 +53,14 @@ def restrict(scores: ShardScores, documents: Sequence[Document], protect: Sequen
         candidate_logprob_NK=scores.candidate_logprob_NK[kept_N],
     )
     return restricted, int((~kept_N).sum())
+
+
+def _refuse_other_documents(scores: ShardScores, documents: Sequence[Document], corpus_shard: Path) -> None:
+    for d, document in enumerate(documents[: len(scores.ids)]):
+        if document["id"] != scores.ids[d]:
+            raise UnusableInput(f"{corpus_shard}: document {d + 1} is not the one that was scored")
+    if len(documents) != len(scores.ids):
+        raise UnusableInput(f"{corpus_shard}: holds {len(documents)} documents, {len(scores.ids)} were scored")
 
 
 def changeable(

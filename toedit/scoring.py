@@ -84,7 +84,7 @@ def build_scores(
                 progress.skip(path.stat().st_size)
             for key in result.counts:
                 result.counts[key] += record[key]
-            instructions += record["instructions"]
+            instructions += record.get("instructions", 0)
             result.rows[f"{SCORES}/{shard}.parquet"] = record["documents"]
     if instructions:
         result.counts["instructions"] = instructions

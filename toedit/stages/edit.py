@@ -35,7 +35,7 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
     say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule(edit)}")
     say(f"eligible {counts['eligible']:,} = {shares['eligible']} of the tokens: those the rule may change")
     say(f"changed  {counts['changed']:,} = {shares['changed']}; expected {shares['expected_changed']}")
-    if counts.get("protected"):
+    if counts.get("protected") or edit.protect:
         reasons = ["prompts"] if "instructions" in counts else []
         reasons += [f"edit.protect={','.join(edit.protect)}"] if edit.protect else []
         say(f"protected {counts['protected']:,}: confident tokens that stay whatever is drawn ({'; '.join(reasons)})")

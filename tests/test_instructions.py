@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import fields
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,13 +16,17 @@ from hypothesis import strategies as st
 from test_end_to_end import ledger_of
 from tokenizers_fixture import require_test_data
 
-from toedit.config import ColumnsConfig, CorpusConfig, TagsConfig
+from toedit import edit_corpus
+from toedit.artifacts import load_artifact
+from toedit.config import ColumnsConfig, CorpusConfig, EditConfig, TagsConfig
 from toedit.corpora.conversations import read_conversation
+from toedit.edit_corpus import edit_shard, plan_edit
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.fingerprints import canonical_json
 from toedit.instruction_files import common_layout, row_line
 from toedit.instructions import KEY, Replaced, moved, record_of
 from toedit.scores import read_scores
+from toedit.workspace import read_manifest
 
 LIVELY = ["edit.p=0.9", "edit.temperature=3"]
 REAL = ["score.min_p=0.3", "edit.p=0.3", "edit.temperature=2"]
@@ -383,6 +388,29 @@ def test_revert_restores_rows_and_corpus(alpaca):
     ).read_bytes()
 
 
+def test_an_interrupted_edit_goes_on_to_the_same_rows(alpaca, small_prior, tmp_path, monkeypatch):
+    inputs = ["corpus=local", "corpus.path=rows.json", "corpus.layout=alpaca", "corpus.shard_bytes=1500"]
+    run_command("stage=score", *inputs, *prior_inputs(small_prior), f"out={tmp_path / 'scores'}", cwd=alpaca)
+    scores = load_artifact(tmp_path / "scores", ("scores",), "scores.path", "stage=score")
+    edit_of = partial(plan_edit, scores, EditConfig(p=0.9, temperature=3.0))
+    finished: list[int] = []
+
+    def interrupted(*arguments):
+        if len(finished) == 2:
+            raise KeyboardInterrupt
+        finished.append(1)
+        return edit_shard(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(edit_corpus, "edit_shard", interrupted)
+        edit_of(tmp_path / "killed").ensure()
+    killed, whole = edit_of(tmp_path / "killed").ensure(), edit_of(tmp_path / "whole").ensure()
+    kinds = ("documents", "edits", "instructions")
+    assert files_of(killed, *kinds) == files_of(whole, *kinds) == files_of(alpaca / "edited", *kinds)
+    assert (killed / "dataset_info.json").read_bytes() == (whole / "dataset_info.json").read_bytes()
+    assert counts_of(killed) == counts_of(whole)
+
+
 def test_no_edit_gives_equal_rows(alpaca, small_prior):
     none = edit(alpaca, alpaca / "rows.json", "alpaca", small_prior, "edit=none", out="none")
     assert [canonical_json(row) for row in rows_of(none)] == [canonical_json(row) for row in alpaca_rows()]
@@ -448,6 +476,9 @@ def test_without_the_prompt_a_response_scores_like_a_document_of_its_own(small_p
     run_command("stage=score", *inputs, "edit.condition_on_prompt=false", "out=alone", cwd=tmp_path)
     plain_inputs = ["corpus=local", "corpus.path=plain.jsonl", *prior_inputs(small_prior)]
     run_command("stage=score", *plain_inputs, "out=plain", cwd=tmp_path)
+    identity = {name: read_manifest(tmp_path / name)["identity"] for name in ("after", "alone", "plain")}
+    assert identity["after"] == identity["plain"]  # the scores of before know nothing of prompts
+    assert identity["alone"] == identity["plain"] | {"condition_on_prompt": False}
     (after,), (alone,), (plain,) = (all_scores(tmp_path / name) for name in ("after", "alone", "plain"))
     for name in ("token_id_T", "candidate_id_NK"):
         assert (getattr(alone, name) == getattr(plain, name)).all()

@@ -104,6 +104,10 @@ class CorpusConfig:
 
     def _check_layout(self) -> None:
         require_one_of("corpus.layout", self.layout, LAYOUTS)
+        if isinstance(self.columns, dict):  # a file of configs/corpus taken as it stands
+            self.columns = ColumnsConfig(**self.columns)
+        if isinstance(self.tags, dict):
+            self.tags = TagsConfig(**self.tags)
         if key := unread(self.layout, self.columns, self.tags):
             raise BadConfiguration(f"corpus.{key}: corpus.layout={self.layout} does not read it")
         if self.layout == TEXT:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from artifact_fixtures import random_scores
 from conftest import PLACES, SUBJECTS, VERBS, files_of, run_command, write_jsonl
 from corpus_fixtures import build, counts_of, documents_of, rejected_of
 from hypothesis import given
@@ -25,6 +26,8 @@ from toedit.errors import BadConfiguration, UnusableInput
 from toedit.fingerprints import canonical_json
 from toedit.instruction_files import common_layout, row_line
 from toedit.instructions import KEY, Replaced, moved, record_of
+from toedit.passages import passages_of
+from toedit.protection import changeable
 from toedit.scores import read_scores
 from toedit.workspace import read_manifest
 
@@ -309,6 +312,41 @@ def test_a_row_s_line_is_one_line_of_json():
     for row in ({"b": "\u2028 é\n", "a": [1, 1.5, None]}, {"x": "\ud800"}):
         line = row_line(row)
         assert line.count(b"\n") == 1 and json.loads(line) == row
+
+
+SAID = st.text(alphabet="ab é🙂\n1", min_size=1, max_size=12)
+
+
+@given(st.lists(st.one_of(SAID, st.lists(st.tuples(SAID, SAID), min_size=1, max_size=3)), min_size=1, max_size=4))
+def test_joined_passages_are_the_documents_tokens(contents):
+    """A string is plain text, a list of pairs a conversation."""
+    documents: list[dict] = []
+    for number, content in enumerate(contents):
+        document: dict = {"id": str(number), "text": content}
+        if isinstance(content, list):
+            turns = [turn for prompt, said in content for turn in (USER | {"value": prompt}, GPT | {"value": said})]
+            config = CorpusConfig(kind="local", layout="sharegpt")
+            text, record = read_conversation({"conversations": turns}, config)
+            document |= {"text": text, "metadata": {KEY: record._asdict()}}
+        documents.append(document)
+    passages = passages_of(documents, condition_on_prompt=False)
+    apart = random_scores(passages.ids, passages.texts, 0, confident=0.8)
+    joined = passages.join(apart)
+    assert joined.ids == [document["id"] for document in documents]
+    assert (joined.token_N == apart.token_N).all() and (
+        joined.candidate_offset_D1[[0, -1]] == [0, len(apart.token_N)]
+    ).all()
+    for d, document in enumerate(documents):
+        data, tokens = document["text"].encode(), slice(*joined.token_offset_D1[d : d + 2])
+        record = record_of(document)
+        editable = record.editable if record else [[0, len(data)]]
+        assert b"".join(data[a:b] for a, b in joined.span_T2[tokens]) == b"".join(data[a:b] for a, b in editable)
+        assert changeable(joined.span_T2[tokens], document["text"], editable, []).all()
+    whole = passages_of(documents, condition_on_prompt=True)
+    scores = random_scores(whole.ids, whole.texts, 0)
+    same = whole.join(scores)
+    for name in ("token_offset_D1", "span_T2", "candidate_offset_D1", "candidate_position_N"):
+        assert (getattr(same, name) == getattr(scores, name)).all()
 
 
 # --- the whole command ------------------------------------------------------------------------------------------------

@@ -36,6 +36,10 @@ class Passages:
         """The document's id, for each passage."""
         return [self.document_ids[d] for d in np.repeat(np.arange(len(self.document_ids)), np.diff(self.first_D1))]
 
+    def add_up(self, count_P: NDArray[np.int64]) -> NDArray[np.int64]:
+        """`count_D`: what the passages of each document have together."""
+        return np.add.reduceat(count_P, self.first_D1[:-1])
+
     def join(self, scores: ShardScores) -> ShardScores:
         """The scores of the passages as those of the documents: positions and spans count from the document's start."""
         token_offset_D1 = scores.token_offset_D1[self.first_D1]

@@ -22,15 +22,21 @@ from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
 from toedit.costs import corpus_tokens, flops_per_token, head_rows, score_bytes_per_token
 from toedit.documents import read_documents, shard_paths
+from toedit.errors import BadConfiguration
+from toedit.instructions import holds_instructions
+from toedit.passages import Passages, passages_of
 from toedit.prior_pass import PreparedShard, PriorPass
 from toedit.priors import model_folder
 from toedit.scorers import Scorer
 from toedit.scores import SCORES, ShardScores, write_scores
 from toedit.workspace import Result, Workspace
 
+Prepared = tuple[int, Passages, PreparedShard]
+"""Of a shard: how many of its documents are instruction data, what of each is read, and the tokens of that."""
+
 # For dry runs only: how much of English text a good prior is sure of.
 _CONFIDENT_SHARE = 0.15
-_COUNTS = ("documents", "tokens", "scored", "confident", "cut_documents", "cut_tokens")
+_COUNTS = ("documents", "instructions", "tokens", "scored", "confident", "cut_documents", "cut_tokens")
 
 
 def plan_scores(
@@ -41,16 +47,20 @@ def plan_scores(
     root: Path,
     out: Path | None = None,
     shape: ShapeConfig | None = None,
+    condition_on_prompt: bool = True,
 ) -> Artifact:
-    """The scores of `corpus` under `prior`; `shape` is the prior's size where a dry run should know it."""
+    """The scores of `corpus` under `prior`; `shape` is the prior's size where a dry run should know it.
+
+    `condition_on_prompt` is part of the identity only where it is false: it says nothing about plain text.
+    """
     return Artifact(
         kind="scores",
         name=f"{corpus.name}.{prior.name}",
-        identity=score_identity(score, scorer),
+        identity=score_identity(score, scorer) | ({} if condition_on_prompt else {"condition_on_prompt": False}),
         inputs={"corpus": corpus, "prior": prior},
         root=root,
         out=out,
-        build=partial(build_scores, score=score, scorer=scorer),
+        build=partial(build_scores, score=score, scorer=scorer, condition_on_prompt=condition_on_prompt),
         estimate=partial(_estimate, corpus, shape or ShapeConfig(), score, scorer),
     )
 
@@ -64,7 +74,9 @@ def score_identity(score: ScoreConfig, scorer: ScorerConfig) -> dict[str, Any]:
     return identity
 
 
-def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig) -> Result:
+def build_scores(
+    workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig, condition_on_prompt: bool = True
+) -> Result:
     """Score every shard that an earlier run has not finished."""
     corpus, prior = workspace.inputs["corpus"], model_folder(workspace.inputs["prior"])
     shards = shard_paths(corpus)
@@ -74,7 +86,7 @@ def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig)
         if todo:  # else no model is loaded
             pass_ = PriorPass(prior, score, scorer)
             result.runtime |= {"engine": pass_.scorers[0].versions, "window": pass_.window}
-            _score_shards(todo, workspace, pass_, progress)
+            _score_shards(todo, workspace, pass_, progress, condition_on_prompt)
     for path in shards:
         record = workspace.finished(_name(path)) or {}
         for key in result.counts:
@@ -82,10 +94,14 @@ def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig)
         result.rows[f"{SCORES}/{_name(path)}.parquet"] = record["documents"]
     if not score.truncate:
         del result.counts["cut_documents"], result.counts["cut_tokens"]
+    if not result.counts["instructions"]:
+        del result.counts["instructions"]
     return result
 
 
-def _score_shards(shards: list[Path], workspace: Workspace, prior: PriorPass, progress: Progress) -> None:
+def _score_shards(
+    shards: list[Path], workspace: Workspace, prior: PriorPass, progress: Progress, condition_on_prompt: bool
+) -> None:
     """Read ahead, score, write behind: three steps at once, and as many shards being scored as there are engines.
 
     Only a few shards are in memory at a time. Each is committed by itself, as soon as it is scored.
@@ -94,24 +110,32 @@ def _score_shards(shards: list[Path], workspace: Workspace, prior: PriorPass, pr
     for scorer in prior.scorers:
         idle.put(scorer)
 
-    def prepare(path: Path) -> PreparedShard:
+    def prepare(path: Path) -> Prepared:
         documents = list(read_documents(path))
-        return prior.prepare([document["id"] for document in documents], [document["text"] for document in documents])
+        instructions = holds_instructions(documents)
+        if not (instructions or condition_on_prompt):
+            raise BadConfiguration(
+                f"edit.condition_on_prompt=false: {path} holds no instruction data; see corpus.layout"
+            )
+        passages = passages_of(documents, condition_on_prompt)
+        return instructions, passages, prior.prepare(passages.ids, passages.texts)
 
-    def score(path: Path, prepared: Future[PreparedShard]) -> ShardScores:
-        waiting, scorer = prepared.result(), idle.get()
+    def score(path: Path, prepared: Future[Prepared]) -> ShardScores:
+        (_, passages, waiting), scorer = prepared.result(), idle.get()
         try:
-            return prior.run(waiting, scorer, progress, path.stat().st_size)
+            return passages.join(prior.run(waiting, scorer, progress, path.stat().st_size))
         finally:
             idle.put(scorer)
 
-    def write(path: Path, prepared: Future[PreparedShard], scored: Future[ShardScores]) -> None:
-        scores, cut_D = scored.result(), prepared.result().cut_D
+    def write(path: Path, prepared: Future[Prepared], scored: Future[ShardScores]) -> None:
+        scores, (instructions, passages, waiting) = scored.result(), prepared.result()
+        cut_D = passages.add_up(waiting.cut_D)
         shard = _name(path)
         with workspace.shard(shard, f"{SCORES}/{shard}.parquet") as ((output,), record):
             write_scores(output, scores)
             record.update(
                 documents=len(scores.ids),
+                instructions=instructions,
                 tokens=len(scores.token_id_T),
                 scored=int((~np.isnan(scores.logprob_T)).sum()),
                 confident=len(scores.candidate_position_N),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
@@ -18,6 +19,7 @@ from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 __all__ = [
     "AnalysisConfig",
     "ArtifactConfig",
+    "ColumnsConfig",
     "Config",
     "CorpusConfig",
     "DeviceConfig",
@@ -29,6 +31,7 @@ __all__ = [
     "ScorerConfig",
     "ShapeConfig",
     "StageConfig",
+    "TagsConfig",
     "TrainingConfig",
 ]
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
 from toedit.errors import BadConfiguration
+from toedit.protected_spans import NAMES
 
 
 @dataclass
@@ -119,6 +120,10 @@ class EditConfig:
     """Key of the uniforms, with the document's id and the token's position."""
     budget: float | None = None
     """Change this share of all tokens, in expectation: the temperature, and a lower p where it must be, are found."""
+    protect: list[str] = field(default_factory=list)
+    """Spans that stay whatever the prior says: numbers, dates, urls, emails, code, math, quotes (docs/editors.md)."""
+    condition_on_prompt: bool = True
+    """Instruction data: score a response after its prompt; false: by itself, as the released script does."""
 
     def __post_init__(self) -> None:
         require(0 < self.p <= 1, "edit.p", self.p, "must lie in (0, 1]")
@@ -130,6 +135,8 @@ class EditConfig:
         require(1 <= self.tries < 2**16, "edit.tries", self.tries, "must lie in [1, 65535]")
         require(0 <= self.delete_below <= 1, "edit.delete_below", self.delete_below, "must lie in [0, 1]")
         require(0 <= self.delete_above <= 1, "edit.delete_above", self.delete_above, "must lie in [0, 1]")
+        for name in self.protect:
+            require_one_of("edit.protect", name, NAMES)
         if self.sampler == "top_p":
             reason = f"must be above edit.p={self.p:g}: the nucleus of a token with P >= edit.top_p is the token itself"
             require(self.top_p > self.p, "edit.top_p", self.top_p, reason)

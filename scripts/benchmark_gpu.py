@@ -151,10 +151,11 @@ def measure(name: str, arguments: argparse.Namespace, device: torch.device) -> N
     square = square.to(device, torch.bfloat16)
     rate = 2 * len(square) ** 3 / _best(lambda: square @ square, 20, device)
     tokens = token_BL.numel()
+    reached = 2 * counted * tokens / seconds / rate
     print(
         f"{name}: {weights / 1e9:.2f}B parameters, batches of {tokens:,} tokens in windows of {arguments.length}, "
         f"{share:.0%} of the rows eligible\n"
-        f"  {tokens / seconds:,.0f} tokens/s, {2 * counted * tokens / seconds / rate:.0%} of {rate / 1e12:.1f} TFLOP/s\n"
+        f"  {tokens / seconds:,.0f} tokens/s, {reached:.0%} of {rate / 1e12:.1f} TFLOP/s\n"
         f"  body {body:.3f} s, head {seconds - body:.3f} s a batch; peak above the weights {memory}",
         flush=True,
     )

@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--work", type=Path, default=Path("outputs") / "benchmarks")
     arguments = parser.parse_args()
+    os.environ["RAYON_NUM_THREADS"] = str(arguments.processes)  # the library's threads, before it starts them
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
 
@@ -54,7 +55,6 @@ def main() -> None:
     size = sum(len(text.encode()) for text in texts)
     print(f"{size / 1e6:.1f} MB, {len(texts)} documents, {arguments.processes} processes", flush=True)
 
-    os.environ["RAYON_NUM_THREADS"] = str(arguments.processes)
     alone, ours, tokens = [], [], 0
     for _ in range(arguments.repeats):
         library = plain_tokenizer(named.definition)

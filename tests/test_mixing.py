@@ -18,7 +18,8 @@ from toedit.corpora import plan_corpus
 from toedit.cutting import count_tokens, cut
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import UnusableInput
-from toedit.mixing import Side, choose, plan_mix
+from toedit.mixing import plan_mix
+from toedit.mixing_choice import Side, choose
 from toedit.mixing_files import draw_files
 from toedit.mixing_order import budgets, merge, shards_of, take
 from toedit.named_tokenizers import find_tokenizer

@@ -1,8 +1,8 @@
 """`stage=mix`: a mixture of a human and a synthetic corpus that has exactly the tokens that were asked for.
 
 Reads two corpus artifacts and their token counts (`toedit/token_counts.py`). Writes a corpus artifact; each document's
-`metadata.mix` names its side and, where it was cut, how many tokens are left of how many. Which documents are taken
-stands in `toedit/mixing_order.py`, how one is cut in `toedit/cutting.py`.
+`metadata.mix` names its side and, where it was cut, how many tokens are left. Which documents are taken
+stands in `toedit/mixing_order.py` and `toedit/mixing_choice.py`, how one is cut in `toedit/cutting.py`.
 
     python run.py stage=mix mix.human.path=H mix.synthetic.path=S mix.synthetic_ratio=0.25 mix.tokens=1000000
 
@@ -13,44 +13,39 @@ and achieved; `counts.mix.<side>.missing` is 0 unless even that failed.
 
 Mixtures of one seed are nested by ids, whenever their budgets differ by more than a document.
 
-Constant memory: 40 bytes a document, and one 256th of the mixture. Documents go to that many unsorted files first,
-each of which is then sorted in memory; the files are gone when the mixture is finished.
+Memory: about a hundred bytes a document, and one 256th of the mixture's text. Documents go to that many unsorted files
+first, each of which is then sorted in memory; the files are gone when the mixture is finished.
 
-Shapes: D documents of a corpus, S documents that are taken, O documents in the order they are taken, F shards.
+Shapes: S documents that a side gives, P documents of a partition, F shards of a corpus.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from toedit.artifacts import Artifact
 from toedit.config import MixConfig
-from toedit.console import Progress, human, note
+from toedit.console import Progress, human
 from toedit.corpora.ids import UniqueIds
-from toedit.cutting import cut
-from toedit.documents import DOCUMENTS, Document, ShardWriter, document_line, read_documents, shard_name, shard_paths
+from toedit.documents import DOCUMENTS, Document, ShardWriter, document_line, read_documents, shard_name
 from toedit.errors import UnusableInput
-from toedit.mixing_order import Int64s, budgets, merge, order_of, shards_of, take
+from toedit.mixing_choice import Choice, Side, choose, describe_choice
+from toedit.mixing_order import Int64s, budgets, merge, shards_of
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.token_counts import plan_counts, read_counts
 from toedit.tokenizing import plain_tokenizer
-from toedit.uniforms import document_keys
 from toedit.workspace import PROGRESS, Result, Workspace
 
 SIDES = ("human", "synthetic")
 METADATA_KEY = "mix"
 _PARTITIONS = 256
-_MOST_CUTS = 1000
 
 
 def plan_mix(
@@ -81,6 +76,7 @@ def plan_mix(
         root=root,
         out=out,
         build=partial(build_mix, mix=mix, tokenizer=tokenizer),
+        estimate=lambda: {"tokens": f"{mix.tokens:,}, {mix.synthetic_ratio:.4g} of them synthetic"},
     )
 
 
@@ -124,100 +120,6 @@ def build_mix(workspace: Workspace, mix: MixConfig, tokenizer: NamedTokenizer) -
     }
     result.seeds, result.revisions = {"mix": mix.seed}, tokenizer.revisions
     return result
-
-
-# --- what is taken ----------------------------------------------------------------------------------------------------
-
-
-class Side:
-    """A corpus with its counts, and the order in which its documents are taken."""
-
-    def __init__(self, workspace: Workspace, name: str, seed: int) -> None:
-        self.name, self.corpus, self.counts = name, workspace.inputs[name], workspace.inputs[f"{name}_counts"]
-        self.shards = shard_paths(self.corpus)
-        tables = [read_counts(self.counts, shard) for shard in self.shards]
-        self.first_F1 = np.cumsum([0, *(len(table) for table in tables)])
-        self.tokens_D = np.concatenate([table["tokens"].to_numpy() for table in tables]).astype(np.int64)
-        self.bytes_D = np.concatenate([table["bytes"].to_numpy() for table in tables]).astype(np.int64)
-        self.order_O = order_of(np.concatenate([document_keys(seed, table["id"].to_pylist()) for table in tables]))
-
-    def refuse_shortage(self, asked: int, mix: MixConfig) -> None:
-        there = int(self.tokens_D.sum())
-        if asked <= there or (mix.allow_repeat and there):
-            return
-        raise UnusableInput(
-            f"mix.tokens={mix.tokens}: {asked} of them are to be {self.name}, and the corpus {self.corpus} has {there} "
-            "tokens; ask for fewer, or add mix.allow_repeat=true to take documents again"
-        )
-
-    def text(self, document: int) -> str:
-        """The text of one document."""
-        shard = int(np.searchsorted(self.first_F1, document, "right")) - 1
-        row = document - int(self.first_F1[shard])
-        return str(next(islice(read_documents(self.shards[shard]), row, None))["text"])
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What a side gives, in the order of its hashes."""
-
-    document_S: Int64s
-    round_S: Int64s
-    """0 the first time a document is taken, 1 the second."""
-    tokens_S: Int64s
-    bytes_S: Int64s
-    cut_text: dict[int, str]
-    """What is left of a cut document, by its place in this choice."""
-
-
-def choose(side: Side, asked: int, allow_repeat: bool, tokenizer: Tokenizer) -> Choice:
-    """The documents that make up `asked` tokens."""
-    taken = take(side.tokens_D[side.order_O], asked)
-    count, rest = len(side.order_O), taken.rest
-    place_S: list[int] = []
-    tokens: list[int] = []
-    cut_text: dict[int, str] = {}
-    end = taken.whole + _MOST_CUTS if allow_repeat else min(taken.whole + _MOST_CUTS, count)
-    for place in range(taken.whole, end):
-        if not rest:
-            break
-        document = int(side.order_O[place % count])
-        got = int(side.tokens_D[document])
-        if got > rest:
-            text, got = cut(tokenizer, side.text(document), rest)
-            if not text:
-                continue
-            cut_text[taken.whole + len(place_S)] = text
-        place_S.append(place)
-        tokens.append(got)
-        rest -= got
-    all_S = np.concatenate([np.arange(taken.whole), np.array(place_S, np.int64)])
-    document_S = side.order_O[all_S % count]
-    tokens_S, bytes_S = side.tokens_D[document_S], side.bytes_D[document_S]
-    tokens_S[taken.whole :] = tokens
-    for place, text in cut_text.items():
-        bytes_S[place] = len(text.encode())
-    return Choice(document_S, all_S // count, tokens_S, bytes_S, cut_text)
-
-
-def describe_choice(side: Side, choice: Choice, asked: int) -> dict[str, Any]:
-    """Asked and achieved, for the manifest."""
-    achieved = int(choice.tokens_S.sum())
-    if achieved != asked:
-        note(f"mix: {asked - achieved} {side.name} tokens are missing: no cut has the right number of tokens")
-    return {
-        "asked": asked,
-        "achieved": achieved,
-        "missing": asked - achieved,
-        "documents": len(choice.document_S),
-        "documents_cut": len(choice.cut_text),
-        "documents_repeated": int((choice.round_S > 0).sum()),
-        "corpus_documents": len(side.tokens_D),
-        "corpus_tokens": int(side.tokens_D.sum()),
-    }
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 class Layout:
@@ -281,22 +183,30 @@ def scatter(
                 names = read_counts(side.counts, shard)["id"].to_pylist()
                 claimed = [ids.claim(name) for name in names]
                 chosen = order[begin_F1[f] : begin_F1[f + 1]]
-                if not len(chosen):
-                    continue
                 row_C = choice.document_S[chosen] - side.first_F1[f]
-                cursor = 0
-                for row, document in enumerate(read_documents(shard)):
-                    while cursor < len(chosen) and row_C[cursor] == row:
-                        s = int(chosen[cursor])
-                        again = int(choice.round_S[s])
-                        name = ids.claim(claimed[row]) if again else claimed[row]
-                        renamed += name != names[row]
-                        written = {**document, "id": name, "text": choice.cut_text.get(s, document["text"])}
-                        facts = {"cut_to_tokens": int(choice.tokens_S[s])} if s in choice.cut_text else {}
-                        mark(written, side.name, **facts, **({"round": again + 1} if again else {}))
-                        files[layout.partition_by_place[place_S[s]]].write(document_line(written))
-                        cursor += 1
+                for c, document in documents_at(shard, row_C):
+                    s, name = int(chosen[c]), claimed[row_C[c]]
+                    facts: dict[str, int] = {}
+                    if s in choice.cut_text:
+                        document["text"], facts["cut_to_tokens"] = choice.cut_text[s], int(choice.tokens_S[s])
+                    if choice.round_S[s]:
+                        name, facts["round"] = ids.claim(name), int(choice.round_S[s]) + 1
+                    renamed += name != document["id"]
+                    document["id"] = name
+                    mark(document, side.name, **facts)
+                    files[layout.partition_by_place[place_S[s]]].write(document_line(document))
     return renamed
+
+
+def documents_at(shard: Path, row_C: Int64s) -> Iterator[tuple[int, Document]]:
+    """(c, the document at row `row_C[c]`) for rows that increase, or come again: then there is a copy for each."""
+    c = 0
+    if not len(row_C):
+        return
+    for row, document in enumerate(read_documents(shard)):
+        while c < len(row_C) and row_C[c] == row:
+            yield c, dict(document)
+            c += 1
 
 
 def write_partition(workspace: Workspace, unit: str, waiting: Path, place_P: Int64s, layout: Layout) -> None:

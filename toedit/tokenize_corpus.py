@@ -19,7 +19,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from toedit.artifacts import Artifact
-from toedit.console import Progress, note
+from toedit.console import Progress, human, note
 from toedit.costs import corpus_tokens
 from toedit.documents import Document, read_documents, shard_paths
 from toedit.named_tokenizers import NamedTokenizer
@@ -132,4 +132,4 @@ def _estimate(corpus: Artifact, tokenizer: NamedTokenizer) -> dict[str, Any]:
         return {}
     tokens, known_by = corpus_tokens(corpus.manifest()["counts"])
     width = 2 if dtype_for(tokenizer.vocabulary_size) == "uint16" else 4
-    return {"tokens": f"about {tokens:.3g} ({known_by})", "disk": f"about {tokens * width / 1e6:.3g} MB"}
+    return {"tokens": f"about {human(tokens)} ({known_by})", "disk": f"about {human(tokens * width, 'B')}"}

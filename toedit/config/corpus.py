@@ -15,8 +15,7 @@ class CorpusConfig:
     """Where documents come from. One class for every kind, so that any place that takes a corpus takes each of them."""
 
     kind: str = "pydocs"
-    """pydocs (the installation's documentation), local (files), hub (a Hugging Face data set), or synthesized (what
-    `stage=synthesize` makes; only where a mixture's synthetic side is described)."""
+    """pydocs (the installed documentation), local (files), hub (a data set); synthesized, in mix.synthetic only."""
     name: str | None = None
     """Name in the artifact's address; by default made from the kind, path or id."""
     path: str | None = None

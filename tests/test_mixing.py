@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from artifact_fixtures import TRAINING_TEXT, tokenizer_definition
-from conftest import files_of, run_command, write_jsonl
+from conftest import REPOSITORY, files_of, run_command, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 import toedit.mixing
-from toedit.config import CorpusConfig, MixConfig
+from toedit.command import build_config
+from toedit.config import Config, CorpusConfig, MixConfig
 from toedit.corpora import plan_corpus
 from toedit.cutting import count_tokens, cut
 from toedit.documents import read_documents, shard_paths
@@ -304,6 +306,26 @@ def test_the_command_mixes_two_paths_twice_to_the_same_bytes(folder, tmp_path):
     run_command(*arguments, "out=b", "artifacts=others", cwd=tmp_path)
     assert files_of(tmp_path / "a", "documents") == files_of(tmp_path / "b", "documents") != {}
     assert "already there" in run_command(*arguments, "out=a", cwd=tmp_path).stdout
+
+
+def test_each_side_takes_any_corpus_configuration():
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=Config)
+
+    def sides(*overrides: str) -> tuple[CorpusConfig, CorpusConfig]:
+        composed = OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True)
+        mix = build_config(composed).mix
+        return mix.human, mix.synthetic
+
+    with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
+        human, synthetic = sides()
+        assert (human.kind, human.split, synthetic.kind) == ("pydocs", None, "synthesized")
+        human, synthetic = sides("mix.human.path=h", "mix.synthetic.path=s")
+        assert (human.kind, human.split, synthetic.kind) == ("local", None, "local")
+        human, synthetic = sides("corpus@mix.human=openwebmath", "corpus@mix.synthetic=cosmopedia")
+        assert (human.kind, human.id_field, synthetic.kind) == ("hub", "url", "hub")
 
 
 @pytest.mark.parametrize(

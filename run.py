@@ -72,6 +72,24 @@ STAGES = {
         "diff.html: documents tinted by probability, edits marked",
         "python run.py stage=diff diff.documents=3",
     ),
+    "synthesize": Stage(
+        "toedit.stages.synthesize",
+        "a causal language model; a corpus, where documents begin with prompts",
+        "a synthetic corpus: documents/*.jsonl.zst",
+        "python run.py stage=synthesize",
+    ),
+    "mix": Stage(
+        "toedit.stages.mix",
+        "a human and a synthetic corpus",
+        "a mixture of them with exactly mix.tokens tokens, or of whole files (mix=files)",
+        "python run.py stage=mix mix.synthetic_ratio=0.25",
+    ),
+    "tokenize": Stage(
+        "toedit.stages.tokenize",
+        "a corpus, a mixture or an edited corpus",
+        "token files as OLMo reads them: *.npy, *.csv.gz, tokenizer/",
+        "python run.py stage=tokenize tokens.source=edited",
+    ),
     "analyze": Stage(
         "analysis.token_probability",
         "scores",
@@ -88,9 +106,9 @@ def print_stages() -> None:
     """What each stage reads and writes, with a command to try."""
     say("python run.py stage=<stage> [key=value ...]      (dry_run=true shows the plan, --cfg job the configuration)\n")
     for name, stage in STAGES.items():
-        say(f"  {name:<8} reads   {stage.reads}")
-        say(f"           writes  {stage.writes}")
-        say(f"           e.g.    {stage.example}\n")
+        say(f"  {name:<10} reads   {stage.reads}")
+        say(f"             writes  {stage.writes}")
+        say(f"             e.g.    {stage.example}\n")
 
 
 def run(composed: Any) -> None:

@@ -7,6 +7,11 @@
 | 75 | `Interrupted`: run the same command again to resume |
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class ToEditError(Exception):
     """Base of every error that names a key, a file or a row. The message is a single line."""
@@ -32,3 +37,15 @@ class Interrupted(ToEditError):
     """The work stopped half-way (signal, full disk); what was committed is kept."""
 
     exit_code = 75
+
+
+@contextmanager
+def naming(own: str, key: str) -> Iterator[None]:
+    """An error that begins with the key `own` begins with `key` instead: a section used under another name."""
+    try:
+        yield
+    except ToEditError as error:
+        message = str(error)
+        if not message.startswith(own):
+            raise
+        raise type(error)(key + message[len(own) :]) from None

@@ -10,6 +10,8 @@ Shapes: T tokens and N bytes of one document, V entries of the vocabulary, 2 = (
 
 import json
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,15 +57,11 @@ class PriorTokenizer:
 
         Raises whatever the JSON parser and the tokenizers library raise for a broken definition.
         """
-        self._tokenizer = Tokenizer.from_str(definition)
-        self._tokenizer.post_processor = None  # it adds special tokens and trims offsets, no more
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        self._tokenizer.encode_special_tokens = True  # as text, whatever the name suggests
+        self._tokenizer = plain_tokenizer(definition)
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         self.vocabulary_size = max(vocabulary.values(), default=-1) + 1
-        self.bos_id = _named_id("bos", settings, vocabulary)
-        self.eos_id = _named_id("eos", settings, vocabulary)
+        self.bos_id = named_id("bos", settings, vocabulary)
+        self.eos_id = named_id("eos", settings, vocabulary)
         self.piece_bytes, self.is_continuation = self._read_pieces(json.loads(definition), vocabulary)
         self._matchable = [_MATCHES_NOTHING if p is None else p for p in self.piece_bytes]
         self._length_V = np.array([len(piece) for piece in self._matchable], dtype=np.int32)
@@ -158,12 +156,31 @@ class PriorTokenizer:
         return piece.decode(errors="backslashreplace")
 
 
+def plain_tokenizer(definition: str) -> Tokenizer:
+    """The library's tokenizer, which takes a text as nothing but text: nothing is added, cut or filled up.
+
+    Text that spells a special token is ordinary text.
+    """
+    tokenizer = Tokenizer.from_str(definition)
+    tokenizer.post_processor = None  # it adds special tokens and trims offsets, no more
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.encode_special_tokens = True  # as text, whatever the name suggests
+    return tokenizer
+
+
 def load_tokenizer(folder: Path) -> PriorTokenizer:
     """The tokenizer of a Hugging Face model folder.
 
     Raises `UnusableInput` where the folder holds no tokenizer, a broken or a merely slow one.
     """
-    try:
+    with _one_line(folder):
+        return PriorTokenizer(*read_definition(folder))
+
+
+def read_definition(folder: Path) -> tuple[str, list[dict[str, Any]]]:
+    """(the text of tokenizer.json, the settings that may name bos and eos) of a Hugging Face folder."""
+    with _one_line(folder):
         settings = []
         for file in (folder / name for name in _FILES_NAMING_SPECIAL_TOKENS):
             if file.is_file():
@@ -173,7 +190,14 @@ def load_tokenizer(folder: Path) -> PriorTokenizer:
         else:
             definition, class_settings = _from_transformers(folder)
             settings.append(class_settings)
-        return PriorTokenizer(definition, settings)
+        return definition, settings
+
+
+@contextmanager
+def _one_line(folder: Path) -> Iterator[None]:
+    """What goes wrong with the tokenizer in `folder`, as UnusableInput."""
+    try:
+        yield
     except UnusableInput:
         raise
     except Exception as error:  # tokenizers raises bare Exception, transformers a whole zoo
@@ -196,7 +220,7 @@ def _from_transformers(folder: Path) -> tuple[str, dict[str, Any]]:
     return backend.to_str(), special
 
 
-def _named_id(end: str, settings: list[dict[str, Any]], vocabulary: dict[str, int]) -> int | None:
+def named_id(end: str, settings: list[dict[str, Any]], vocabulary: dict[str, int]) -> int | None:
     """The id of the "bos" or "eos" token that the settings name first."""
     for value in (file.get(f"{end}_token{as_id}") for file in settings for as_id in ("", "_id")):
         if isinstance(value, dict):  # the long form: {"content": "</s>", "special": true, ...}

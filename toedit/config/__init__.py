@@ -13,8 +13,11 @@ from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
+from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
+from toedit.config.synthesis import SynthesisConfig
+from toedit.config.tokens import TokensConfig
 
 __all__ = [
     "AnalysisConfig",
@@ -25,13 +28,16 @@ __all__ = [
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "MixConfig",
     "PlanConfig",
     "PriorConfig",
     "ScoreConfig",
     "ScorerConfig",
     "ShapeConfig",
     "StageConfig",
+    "SynthesisConfig",
     "TagsConfig",
+    "TokensConfig",
     "TrainingConfig",
 ]
 
@@ -78,6 +84,12 @@ class Config:
     """What analyze computes."""
     plan: PlanConfig = field(default_factory=PlanConfig)
     """What plan assumes, and what forecast computes."""
+    mix: MixConfig = field(default_factory=MixConfig)
+    """How a human and a synthetic corpus are mixed."""
+    tokens: TokensConfig = field(default_factory=TokensConfig)
+    """How text becomes token files."""
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    """How a synthetic corpus is sampled."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

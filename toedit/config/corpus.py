@@ -8,13 +8,15 @@ from toedit.config.checks import require, require_one_of
 from toedit.config.instruction import LAYOUTS, TAGS, TEXT, ColumnsConfig, TagsConfig, columns_of, tags_of, unread
 from toedit.errors import BadConfiguration
 
+SYNTHESIZED = "synthesized"
+
 
 @dataclass
 class CorpusConfig:
     """Where documents come from. One class for every kind, so that any place that takes a corpus takes each of them."""
 
     kind: str = "pydocs"
-    """pydocs (documentation that the installation holds), local (files) or hub (a Hugging Face data set)."""
+    """pydocs (the installed documentation), local (files), hub (a data set); synthesized, in mix.synthetic only."""
     name: str | None = None
     """Name in the artifact's address; by default made from the kind, path or id."""
     path: str | None = None
@@ -77,7 +79,7 @@ class CorpusConfig:
     """kind=pydocs: shorter texts are left out."""
 
     def __post_init__(self) -> None:
-        require_one_of("corpus.kind", self.kind, ("pydocs", "local", "hub"))
+        require_one_of("corpus.kind", self.kind, ("pydocs", "local", "hub", SYNTHESIZED))
         require_one_of("corpus.on_bad_row", self.on_bad_row, ("reject", "stop"))
         require_one_of("corpus.on_truncated_file", self.on_truncated_file, ("refuse", "keep"))
         if self.split is not None:

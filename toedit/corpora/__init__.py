@@ -14,8 +14,10 @@ from pathlib import Path
 
 from toedit.artifacts import Artifact, load_artifact
 from toedit.config import CorpusConfig
+from toedit.config.corpus import SYNTHESIZED
 from toedit.corpora.derived import plan_part
 from toedit.corpora.parts import asks_for_part
+from toedit.errors import BadConfiguration
 
 CORPUS_KINDS = ("corpus", "edited_corpus")
 
@@ -27,6 +29,8 @@ def plan_corpus(config: CorpusConfig, root: Path, out: Path | None = None) -> Ar
     """
     if config.kind == "local":
         return _plan_local(config, root, out)
+    if config.kind == SYNTHESIZED:
+        raise BadConfiguration(f"corpus.kind={SYNTHESIZED}: only mix.synthetic can be that; see stage=synthesize")
     if config.kind == "hub":
         from toedit.corpora.hub import plan_hub
 

@@ -42,7 +42,7 @@ class TorchScorer:
     def __init__(self, model: Path, score: ScoreConfig, scorer: ScorerConfig) -> None:
         if scorer.threads is not None:
             torch.set_num_threads(scorer.threads)
-        self.device = _device(scorer.device)
+        self.device = find_device(scorer.device)
         self.versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         self.model = load_causal_lm(model, getattr(torch, score.dtype))
         torch.nn.Module.to(self.model, self.device).eval()
@@ -157,11 +157,12 @@ def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
     return model
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str, key: str = "scorer.device") -> torch.device:
+    """The device that `key`=`name` asks for."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UnusableInput(f"scorer.device={name}: this machine has no CUDA device")
+        raise UnusableInput(f"{key}={name}: this machine has no CUDA device")
     return torch.device(name)
 
 

@@ -1,0 +1,75 @@
+"""Several processes for work that is done shard by shard; results come in the order of the shards.
+
+A worker prepares itself once (loads a tokenizer), then takes one shard after another. Bytes never depend on the number
+of workers, because a shard is one worker's alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context, parent_process
+from typing import Any
+
+from toedit.errors import Interrupted
+
+Work = Callable[..., Any]
+
+_work: Work | None = None
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(
+    prepare: Callable[..., Work], arguments: tuple[Any, ...], tasks: Sequence[tuple[Any, ...]], processes: int | None
+) -> Iterator[Any]:
+    """`work(*task)` for every task, in their order; `work` is what `prepare(*arguments)` makes in each process.
+
+    One task, or one process, is done in this one. Raises what `work` raises; Interrupted where a worker dies.
+    """
+    count = min(processes or cores(), len(tasks))
+    if count <= 1:
+        if tasks:
+            work = prepare(*arguments)
+            yield from (work(*task) for task in tasks)
+        return
+    context = get_context("spawn")  # a fork would inherit the threads of whatever library was used before
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(prepare, arguments))
+    try:
+        yield from pool.map(_one, tasks)
+    except BrokenProcessPool:
+        raise Interrupted(
+            "a worker process ended unexpectedly (out of memory?); the same command resumes where it stopped, and "
+            "tokens.processes=1 needs least"
+        ) from None
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(prepare: Callable[..., Work], arguments: tuple[Any, ...]) -> None:
+    """What a worker does first."""
+    global _work
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes are the parallelism
+    _work = prepare(*arguments)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _one(task: tuple[Any, ...]) -> Any:
+    assert _work is not None
+    return _work(*task)

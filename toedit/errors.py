@@ -32,3 +32,11 @@ class Interrupted(ToEditError):
     """The work stopped half-way (signal, full disk); what was committed is kept."""
 
     exit_code = 75
+
+
+class PointsFailed(ToEditError):
+    """Some points of an experiment failed; the exit code is that of the first."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
@@ -23,8 +24,11 @@ __all__ = [
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "ExperimentConfig",
     "PlanConfig",
     "PriorConfig",
+    "PublishedConfig",
+    "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
     "ShapeConfig",
@@ -75,6 +79,10 @@ class Config:
     """What analyze computes."""
     plan: PlanConfig = field(default_factory=PlanConfig)
     """What plan assumes, and what forecast computes."""
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """A whole experiment instead of one stage."""
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    """How big the experiment is."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.experiment_rows import Measured, experiment_table, summary_rows, tidy_rows
+from analysis.experiment_rows import Measured, experiment_table, published_shares, summary_of, summary_rows, tidy_rows
 from analysis.measures import measure
 from analysis.published import Published, published_for
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
@@ -36,7 +36,16 @@ from toedit.config import Config
 from toedit.console import note, say, table
 from toedit.documents import shard_name
 from toedit.errors import BadConfiguration, PointsFailed
-from toedit.experiments import PlannedPoint, command_overrides, expand, own_overrides, plan_points, quoted
+from toedit.experiments import (
+    PlannedPoint,
+    command_overrides,
+    config_folders,
+    expand,
+    own_overrides,
+    plan_points,
+    quoted,
+    run_folder,
+)
 from toedit.point_runs import build_points
 from toedit.workspace import Result, Workspace, write_json
 
@@ -77,8 +86,11 @@ def plan(config: Config) -> Artifact:
         identity={
             "experiment": experiment.name,
             "scale": config.scale.name,
-            **{key: getattr(experiment, key) for key in ("title", "stage", "columns", "baseline", "planned", "notes")},
-            "published": asdict(published) if published else None,
+            **{
+                key: getattr(experiment, key)
+                for key in ("title", "stage", "columns", "figure", "baseline", "planned", "notes")
+            },
+            "published": (asdict(published) | {"drawn": experiment.published.drawn}) if published else None,
             "points": {point.role: [point.setting, point.seed, *point.overrides] for point in points},
         },
         root=Path(config.artifacts),
@@ -93,12 +105,12 @@ def plan(config: Config) -> Artifact:
 def build_all(config: Config, planned: list[PlannedPoint], published: Published | None, given: list[str]) -> None:
     """Build every point. Where one failed: show the table of the others, and raise PointsFailed."""
     experiment = config.experiment
-    shared = own_overrides(given, [entry.point for entry in planned])
-    logs = _log_folder()
+    shared = [f"stage={experiment.stage}", *own_overrides(given, [entry.point for entry in planned])]
+    logs = Path(os.path.relpath(run_folder())) / "points"
 
     def point_command(entry: PlannedPoint) -> list[str]:
         own_folder = f"hydra.run.dir={quoted(str(logs / entry.point.role))}"
-        return [sys.argv[0], f"stage={experiment.stage}", *shared, *entry.point.overrides, own_folder]
+        return [sys.argv[0], *shared, *entry.point.overrides, own_folder, *config_folders()]
 
     build_points(planned, experiment.jobs, point_command, logs)
     failed = [entry for entry in planned if entry.failure is not None]
@@ -135,7 +147,12 @@ def build_table(
         write_csv(wide, summary_rows(experiment, settings, measured, published))
         write_json(structured, asdict(shown))
         write_csv(tidy, tidy_rows(measured))
-        draw(_title(config), experiment.columns, settings, measured, dict(zip(FORMATS, pictures, strict=True)))
+        ours = {
+            name: [summary_of(measured, setting, name) for setting in settings]
+            for name in experiment.figure or experiment.columns
+        }
+        drawn = published_shares(experiment, published, settings)
+        draw(_title(config), experiment.columns, settings, ours, drawn, dict(zip(FORMATS, pictures, strict=True)))
     counts = {"points": len(planned), "settings": len(settings)}
     return Result(counts=counts, rows={"table.csv": len(settings), "points.csv": len(tidy_rows(measured))})
 
@@ -167,10 +184,3 @@ def _settings(planned: list[PlannedPoint]) -> dict[str, None]:
 def _measured(planned: list[PlannedPoint]) -> list[Measured]:
     artifacts = [(entry.point, entry.artifact) for entry in planned if entry.artifact is not None]
     return [Measured(point, artifact.fingerprint, measure(artifact.path)) for point, artifact in artifacts]
-
-
-def _log_folder() -> Path:
-    """Where the points' own commands leave their output: in Hydra's folder of this command, which holds logs."""
-    from hydra.core.hydra_config import HydraConfig
-
-    return Path(os.path.relpath(HydraConfig.get().runtime.output_dir)) / "points"

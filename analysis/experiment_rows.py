@@ -125,6 +125,20 @@ def difference(measured: Sequence[Measured], setting: str, baseline: str, name: 
     return {f"{name}_minus_baseline": mean, f"{name}_minus_low": low, f"{name}_minus_high": high}
 
 
+def published_shares(
+    experiment: ExperimentConfig, published: Published | None, settings: Sequence[str]
+) -> dict[str, list[Summary | None]]:
+    """The published columns that belong into the figure: per cent of the tokens."""
+    if published is None:
+        return {}
+    drawn = {}
+    for column in experiment.published.drawn:
+        place = published.columns.index(column)
+        cells = [published.cells.get(setting) for setting in settings]
+        drawn[column] = [Summary(float(row[place]) / 100, "tokens", 1) if row else None for row in cells]
+    return drawn
+
+
 def tidy_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     """A row a point and measure, for points.csv; `artifact` is the start of the fingerprint, as in its address."""
     return [

@@ -144,7 +144,9 @@ def test_the_figure_of_odd_names_and_zeros_has_the_same_bytes_twice(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         paths = {extension: tmp_path / folder / f"f.{extension}" for extension in ("png", "pdf", "svg")}
-        draw("title 漢 $", {"changed": "changed $", "score": "score"}, settings, runs, paths)
+        names = {"changed": "changed $", "score": "score $"}
+        ours = {name: [summary_of(runs, setting, name) for setting in settings] for name in names}
+        draw("title 漢 $", names, settings, ours, {"so $ many": [Summary(0.1, "tokens", 1), None]}, paths)
     for extension in ("png", "pdf", "svg"):
         one, two = ((tmp_path / folder / f"f.{extension}").read_bytes() for folder in ("one", "two"))
         assert one == two and len(one) > 1000

@@ -87,6 +87,13 @@ def test_points_of_the_same_name_are_refused():
         expand(experiment, [0])
 
 
+def test_a_key_that_is_set_twice_is_refused():
+    arms, columns = {"a": ["edit.k=4"]}, {"changed": "changed"}
+    for changes in ({"grid": ["edit.k=4,8"]}, {"seed_keys": ["edit.k"]}):
+        with pytest.raises(BadConfiguration, match=r"edit\.k twice"):
+            expand(ExperimentConfig(name="x", arms=arms, columns=columns, **changes), [0])
+
+
 def test_an_override_that_the_points_would_undo_is_refused():
     experiment = ExperimentConfig(name="x", arms={"a": ["edit=none"]}, grid=["edit.p=0.9"], columns={"changed": "c"})
     points = expand(experiment, [0])
@@ -258,6 +265,23 @@ def _command_lines() -> list[str]:
         except OSError:
             continue
     return lines
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_experiment_of_one_s_own_as_the_documentation_has_it(jobs, corpus_file, small_prior, tmp_path):
+    own = re.search(r"```yaml\n(.*?)```", (REPOSITORY / "docs" / "experiments.md").read_text(), re.DOTALL)
+    folder = tmp_path / "my configs" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(own[1])
+    command = ["--config-dir=my configs", "experiment=mine", "scale.seeds=[1,2]", f"experiment.jobs={jobs}", "out=mine"]
+    run_command(*command, *own_inputs(corpus_file, small_prior), cwd=tmp_path)
+    with (tmp_path / "mine" / "table.csv").open() as file:
+        rows = {row["setting"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {f"{arm}, p={p}" for arm in ("paper", "released") for p in ("0.9", "0.99")}
+    assert float(rows["paper, p=0.99"]["changed_minus_baseline"]) == 0
+    hotter = rows["released, p=0.9"]
+    gained = float(hotter["changed"]) - float(rows["paper, p=0.99"]["changed"])
+    assert float(hotter["changed_minus_baseline"]) == pytest.approx(gained) and gained > 0
 
 
 # --- failures ---------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from toedit import command
 from toedit.artifacts import Artifact, slug
@@ -69,6 +70,10 @@ def expand(experiment: ExperimentConfig, seeds: Sequence[int]) -> list[Point]:
                 chosen = (*arm_overrides, *(f"{key}={value}" for key, value in combination))
                 seeded = (*chosen, *(f"{key}={seed}" for key in experiment.seed_keys))
                 points.append(Point(", ".join(shown) or experiment.stage, arm, combination, seed, seeded))
+    for point in points:
+        keys = [_key(override) for override in point.overrides]
+        if twice := [key for key in keys if keys.count(key) > 1]:
+            raise BadConfiguration(f"experiment={experiment.name}: {point.setting} sets {twice[0]} twice")
     roles = [point.role for point in points]
     if twice := [role for role in roles if roles.count(role) > 1]:
         raise BadConfiguration(f"experiment={experiment.name}: two points are called {twice[0]}")
@@ -111,6 +116,21 @@ def command_overrides() -> list[str]:
     return list(HydraConfig.get().overrides.task)
 
 
+def config_folders() -> list[str]:
+    """`--config-dir=…`, where the user's own configuration stands in another folder."""
+    from hydra.core.hydra_config import HydraConfig
+
+    sources = HydraConfig.get().runtime.config_sources
+    return [f"--config-dir={source.path}" for source in sources if source.provider == "command-line"]
+
+
+def run_folder() -> Path:
+    """Hydra's folder of this command: it holds logs."""
+    from hydra.core.hydra_config import HydraConfig
+
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
 def plan_points(experiment: ExperimentConfig, points: Sequence[Point], given: Sequence[str]) -> list[PlannedPoint]:
     """Compose and plan every point; one that cannot be planned carries its error. Raises it where none can."""
     shared = own_overrides(given, points)
@@ -138,7 +158,7 @@ def compose_point(overrides: Sequence[str]) -> Config:
 
 
 def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~").partition("@")[0]
+    return override.partition("=")[0].lstrip("+~")
 
 
 def quoted(value: str) -> str:

@@ -17,6 +17,8 @@ class PublishedConfig:
     """{setting of this experiment: row of that table}."""
     columns: list[str] = field(default_factory=list)
     """Columns of that table; empty: all."""
+    drawn: list[str] = field(default_factory=list)
+    """Those of them that are per cent of the tokens and belong into the figure."""
 
 
 @dataclass
@@ -39,6 +41,8 @@ class ExperimentConfig:
     """The keys that take the seed; `edit.seed` where a new prior each time is not wanted."""
     columns: dict[str, str] = field(default_factory=dict)
     """{measure of a point: its name in the table}, from left to right."""
+    figure: list[str] = field(default_factory=list)
+    """Measures in the figure; empty: all columns."""
     baseline: str | None = None
     """A setting: table.csv then also holds the other settings' differences from it, seed by seed."""
     published: PublishedConfig = field(default_factory=PublishedConfig)
@@ -58,6 +62,10 @@ class ExperimentConfig:
             return
         require(bool(self.seed_keys), "experiment.seed_keys", self.seed_keys, "must name at least one key")
         require(bool(self.columns), "experiment.columns", self.columns, "must name at least one measure")
+        for name in self.figure:
+            require(name in self.columns, "experiment.figure", name, "is not among experiment.columns")
+        for name in self.published.drawn if self.published.columns else ():
+            require(name in self.published.columns, "experiment.published.drawn", name, "is not among its columns")
         written = {f"experiment.arms.{arm}": overrides for arm, overrides in self.arms.items()}
         for key, overrides in (written | {"experiment.grid": self.grid}).items():
             for override in overrides:

@@ -21,7 +21,7 @@ from toedit.workspace import Result
 
 
 def point(setting: str, seed: int) -> Point:
-    return Point(setting, setting, (("edit.p", "0.9"),), seed, (f"edit={setting}", f"seed={seed}"))
+    return Point(0, setting, setting, (("edit.p", "0.9"),), seed, (f"edit={setting}", f"seed={seed}"))
 
 
 def measured(setting: str, seed: int, **values: float) -> Measured:

@@ -83,7 +83,7 @@ def test_sweeps_are_read_as_the_command_line_reads_them():
 
 def test_points_of_the_same_name_are_refused():
     experiment = ExperimentConfig(name="x", grid=["edit.p=0.9,0.9"], columns={"changed": "changed"})
-    with pytest.raises(BadConfiguration, match="two points are called"):
+    with pytest.raises(BadConfiguration, match=r"two settings are called p=0\.9"):
         expand(experiment, [0])
 
 
@@ -164,15 +164,14 @@ def test_the_table_s_numbers_are_the_manifests(finished):
     work, run = finished
     folder = work / "done"
     points = {role: work / "done" / source["path"] for role, source in manifest(folder)["inputs"].items()}
+    names = manifest(folder)["identity"]["points"]
     assert len(points) == 5 * 2
     with (folder / "points.csv").open() as file:
         tidy = list(csv.DictReader(file))
     for role, path in points.items():
         counts = manifest(path)["counts"]
-        setting, seed = role.rsplit(".seed", 1)
-        rows = {
-            row["measure"]: row for row in tidy if (row["setting"], row["seed"]) == (setting.replace("-", "="), seed)
-        }
+        setting, seed = names[role][:2]
+        rows = {row["measure"]: row for row in tidy if (row["setting"], row["seed"]) == (setting, str(seed))}
         assert float(rows["changed"]["value"]) == counts["changed"] / counts["tokens"]
         assert float(rows["eligible"]["value"]) == counts["eligible"] / counts["tokens"]
         assert float(rows["expected_changed"]["value"]) == counts["expected_changed"] / counts["tokens"]

@@ -29,6 +29,8 @@ _OURS = ("stage", "out", "dry_run")
 class Point:
     """One run of an experiment."""
 
+    number: int
+    """Its place among the points, from 0."""
     setting: str
     """What it shows in the table: the arm, and what the grid varies (`rejection, p=0.9`)."""
     arm: str
@@ -42,7 +44,7 @@ class Point:
     @property
     def role(self) -> str:
         """Its name among the inputs of the experiment's artifact."""
-        return f"{slug(self.setting)}.seed{self.seed}"
+        return f"{self.number:03d}.{slug(self.setting)}.seed{self.seed}"
 
 
 @dataclass
@@ -62,21 +64,22 @@ def expand(experiment: ExperimentConfig, seeds: Sequence[int]) -> list[Point]:
     """
     arms = list(experiment.arms.items()) or [("", [])]
     grid = [parse_sweep(sweep) for sweep in experiment.grid]
-    points = []
+    points: list[Point] = []
     for arm, arm_overrides in arms:
         for combination in itertools.product(*([(key, value) for value in values] for key, values in grid)):
             shown = [arm] * bool(arm) + [f"{key.rpartition('.')[2]}={value}" for key, value in combination]
             for seed in experiment.seeds or seeds:
                 chosen = (*arm_overrides, *(f"{key}={value}" for key, value in combination))
                 seeded = (*chosen, *(f"{key}={seed}" for key in experiment.seed_keys))
-                points.append(Point(", ".join(shown) or experiment.stage, arm, combination, seed, seeded))
+                setting = ", ".join(shown) or experiment.stage
+                points.append(Point(len(points), setting, arm, combination, seed, seeded))
     for point in points:
         keys = [_key(override) for override in point.overrides]
         if twice := [key for key in keys if keys.count(key) > 1]:
             raise BadConfiguration(f"experiment={experiment.name}: {point.setting} sets {twice[0]} twice")
-    roles = [point.role for point in points]
-    if twice := [role for role in roles if roles.count(role) > 1]:
-        raise BadConfiguration(f"experiment={experiment.name}: two points are called {twice[0]}")
+    names = [(point.setting, point.seed) for point in points]
+    if same := [setting for setting, seed in names if names.count((setting, seed)) > 1]:
+        raise BadConfiguration(f"experiment={experiment.name}: two settings are called {same[0]}")
     return points
 
 

@@ -18,6 +18,8 @@ Rows = Mapping[str, Sequence[Summary | None]]
 
 # Okabe and Ito's colours and different shapes: for colour-blind readers and grey printers.
 _LOOKS = [("#0072b2", "o"), ("#009e73", "s"), ("#cc79a7", "^"), ("#e69f00", "v"), ("#56b4e9", "P")]
+_CHARACTERS_PER_INCH = 13
+"""Of the legend: what does not fit into one line takes two."""
 _EXPECTED = "expected_"
 """Measures of this name are open and larger: what came lies on top of what was expected."""
 
@@ -54,8 +56,10 @@ def draw(
                 handles.append(_draw_row(axis, _safe(f"published: {name}"), row, ("#1b1f24", "x"), False, floor))
         axes[0].set_yticks(range(len(settings)), [_safe(setting) for setting in settings])
         axes[0].set_ylim(len(settings) - 0.5, -0.5)
+        characters = sum(len(handle.get_label()) + 6 for handle in handles)
+        in_a_row = len(handles) if characters < _CHARACTERS_PER_INCH * figure.get_figwidth() else -(-len(handles) // 2)
         legend = figure.legend(
-            handles=handles, title=_safe(title), loc="outside upper left", ncols=5, frameon=False, fontsize=8,
+            handles=handles, title=_safe(title), loc="outside upper left", ncols=in_a_row, frameon=False, fontsize=8,
             title_fontsize=8.5, alignment="left", handletextpad=0.4, borderpad=0,
         )  # fmt: skip
         legend.get_title().set_color(QUIET)

@@ -1,7 +1,8 @@
 """`stage=forecast`: how many tokens would an edit change? Exact, before any draw, on a grid of p, k and temperature.
 
 Reads a scores artifact: the one at `scores.path`, else the one of the other settings. One pass over its shards, no
-model (`toedit.expectation`). The sampler is Algorithm 1's, top_k; `edit.strict` counts. Writes
+model (`toedit.expectation`). The sampler is Algorithm 1's, top_k; `edit.strict` and `edit.protect` count.
+Writes
 
     expected_changes.png, .pdf, .svg    one heat map a temperature, drawn by `expected_changes_figure`
     expected_changes.csv                p, k, temperature, eligible, eligible_share, expected_changed, expected_share
@@ -35,6 +36,7 @@ def plan(config: Config) -> Artifact:
 
     scores, asked = plan_from(config), config.plan
     grid = Grid(sorted(asked.p), sorted(asked.k), sorted(asked.temperature), config.edit.strict)
+    protect = sorted(set(config.edit.protect))
     refuse_what_scores_lack(scores, grid, "plan")
     return Artifact(
         kind="figure",
@@ -45,21 +47,22 @@ def plan(config: Config) -> Artifact:
             "k": grid.k,
             "temperature": grid.temperature,
             "strict": grid.strict,
+            **({"protect": protect} if protect else {}),
         },
         inputs={"scores": scores},
         root=Path(config.artifacts),
         out=Path(config.out) if config.out else None,
-        build=partial(build_forecast, grid=grid),
+        build=partial(build_forecast, grid=grid, protect=protect),
     )
 
 
-def build_forecast(workspace: Workspace, grid: Grid) -> Result:
+def build_forecast(workspace: Workspace, grid: Grid, protect: list[str]) -> Result:
     """Compute the grid, then write table and picture."""
     from analysis.expected_changes_figure import draw
 
     scores = workspace.inputs["scores"]
     inputs = read_manifest(scores)["inputs"]
-    expected = expect(scores, grid)
+    expected = expect(scores, grid, protect)
     if not expected.tokens:
         raise UnusableInput(f"{scores}: holds no token, so there is nothing to forecast")
     rows = tidy_rows(grid, expected)

@@ -108,8 +108,8 @@ def streaming(work: Path, gigabytes: float) -> None:
     prior = plan_prior(PriorConfig(corpus=CorpusConfig(packages=["python"]), training=untrained), work, 0)
     prior.ensure()
     before = _resident()
-    loaded = toedit.scoring.load_scorer
-    toedit.scoring.load_scorer = lambda model, score, scorer: StandIn(score.top_k, 8000)
+    loaded = toedit.prior_pass.load_scorers
+    toedit.prior_pass.load_scorers = lambda model, score, scorer: [StandIn(score.top_k, 8000)]
     try:
         corpus = plan_corpus(CorpusConfig(kind="local", path=str(source)), work)
         scores = plan_scores(corpus, prior, ScoreConfig(top_k=16), ScorerConfig(), work)
@@ -122,7 +122,7 @@ def streaming(work: Path, gigabytes: float) -> None:
                 f"{artifact.kind}: {written / seconds / 1e6:.1f} MB/s, peak {_resident():.0f} MB resident", flush=True
             )
     finally:
-        toedit.scoring.load_scorer = loaded
+        toedit.prior_pass.load_scorers = loaded
     print(f"streamed {written / 1e9:.2f} GB; resident before {before:.0f} MB, peak {_resident():.0f} MB")
 
 

@@ -3,6 +3,7 @@
 The quickstart takes minutes: it builds the embedded corpus and prior, and everything after it reuses them.
 """
 
+import json
 import os
 import re
 import shlex
@@ -38,6 +39,8 @@ def workplace(tmp_path_factory, small_prior) -> Path:
     work = tmp_path_factory.mktemp("reader")
     rows = write_jsonl(work / "my.jsonl", repetitive_documents())
     subprocess.run(["gzip", "--keep", str(rows)], check=True)
+    pairs = [{"instruction": "Tell a story.", "output": document["text"]} for document in repetitive_documents(9)]
+    (work / "rows.json").write_text(json.dumps(pairs))
     shutil.copytree(small_prior, work / "my-model")
     return work
 

@@ -20,9 +20,9 @@ from transformers import GPT2Config
 from toedit.config import ScoreConfig, ScorerConfig
 from toedit.console import Progress
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.prior_pass import PriorPass
 from toedit.scorers import BatchScores, load_scorer, vllm
 from toedit.scorers.elsewhere import ScorerElsewhere
-from toedit.scoring import PriorPass
 from toedit.windows import ModelInput
 
 VLLM = ScorerConfig(kind="vllm", batch_tokens=512)

@@ -128,7 +128,7 @@ def _shares(
     scores: Path, edit: EditConfig, p_P: list[float], temperature_S: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """Expected changed tokens as a share of all tokens, [P, S]."""
-    expected = expect(scores, Grid(p_P, [edit.k], temperature_S.tolist(), edit.strict))
+    expected = expect(scores, Grid(p_P, [edit.k], temperature_S.tolist(), edit.strict), edit.protect)
     if not expected.tokens:
         raise UnusableInput(f"{scores}: holds no token, so no edit.budget can be spent")
     return expected.changed_PJS[:, 0] / expected.tokens

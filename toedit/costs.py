@@ -71,3 +71,9 @@ def measure_flops_per_second(dtype_name: str, seconds: float = 1.0) -> float:
         multiply()
         products += 1
     return products * 2 * width**3 / (time.perf_counter() - started)
+
+
+def head_rows(vocabulary_size: int, gpu: bool) -> int:
+    """Rows of the LM head computed at a time: logits that a CPU computes well, or that keep a GPU busy."""
+    logits, fewest, most = (1 << 27, 128, 8192) if gpu else (1 << 24, 128, 1024)
+    return min(max(logits // vocabulary_size, fewest), most)

@@ -141,6 +141,8 @@ def _document(view: DocumentView, number: int, edit: EditConfig) -> Iterator[str
         yield "</ol>\n</details>\n"
     yield '<div class="text" dir="auto">'
     eligible_T = may_change(view.logprob_T, edit)
+    if view.changeable_T is not None:
+        eligible_T &= view.changeable_T
     for run in view.runs():
         if isinstance(run, str):
             yield _escape(run)

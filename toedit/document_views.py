@@ -25,6 +25,9 @@ from toedit.artifacts import load_input
 from toedit.documents import DOCUMENTS, read_documents, shard_paths
 from toedit.edit_corpus import EDITS, METADATA_KEY
 from toedit.errors import UnusableInput
+from toedit.instructions import replace_text, response_ranges
+from toedit.protection import changeable
+from toedit.reverting import taken_back
 from toedit.scores import scores_path
 from toedit.splicing import LedgerRow, unsplice
 from toedit.workspace import read_manifest
@@ -76,6 +79,8 @@ class DocumentView:
     """NaN where nothing was scored."""
     edits: dict[int, Edit]
     """By position, in order."""
+    changeable_T: NDArray[np.bool_] | None = None
+    """Tokens that may change at all: no prompt's, none that `edit.protect` names; None for all of them."""
 
     def runs(self) -> Iterator[Run | str]:
         """The whole original text in order: runs of tokens, and as plain strings what no token stands for.
@@ -191,7 +196,7 @@ def _document_ids(edited: Path, scores: Path) -> Iterator[tuple[str, list[str]]]
 def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> Iterator[tuple[int, DocumentView]]:
     """(row, view) of the documents in `rows` of one shard. Candidates, the bulk of the scores, are not read."""
     table = pq.read_table(scores_path(scores, shard), columns=["id", "spans", "logprobs"])
-    documents_path = _documents_path(edited, shard)
+    documents_path, protect = _documents_path(edited, shard), read_manifest(edited)["identity"].get("protect", [])
     ids = {table["id"][row].as_py() for row in rows}
     ledger = _ledger_of(edited, shard, ids)
     for row, document in _chosen_documents(documents_path, rows):
@@ -200,17 +205,19 @@ def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> I
         ledger_rows = ledger[document["id"]]
         span_T2 = table["spans"][row].values.flatten().to_numpy().reshape(-1, 2)
         logprob_T = table["logprobs"][row].values.to_numpy(zero_copy_only=False)  # null becomes NaN
+        text = _original(documents_path, document, ledger_rows)
         yield (
             row,
             DocumentView(
                 id=document["id"],
                 source=document.get("source", ""),
-                text=_original(documents_path, document, ledger_rows),
+                text=text,
                 tokens=len(span_T2),
                 eligible=document["metadata"][METADATA_KEY]["eligible"],
                 span_T2=span_T2,
                 logprob_T=logprob_T.astype(np.float64),
                 edits={row["position"]: _edit(row) for row in ledger_rows},
+                changeable_T=changeable(span_T2, text, response_ranges(document), protect),
             ),
         )
 
@@ -271,11 +278,13 @@ def _chosen_documents(path: Path, rows: set[int]) -> Iterator[tuple[int, dict[st
 
 
 def _original(path: Path, document: dict[str, Any], ledger_rows: Iterable[dict[str, Any]]) -> str:
+    """The original text; `document` becomes the original one."""
     rows = [LedgerRow(*(row[field] for field in LedgerRow._fields)) for row in ledger_rows]
     try:
-        return unsplice(document["text"].encode(), rows).decode()
+        replace_text(document, unsplice(document["text"].encode(), rows).decode(), taken_back(rows))
     except UnusableInput as error:
         raise UnusableInput(f"{path}: document {document['id']!r}: {error}") from None
+    return str(document["text"])
 
 
 def _edit(row: dict[str, Any]) -> Edit:

@@ -2,7 +2,8 @@
 
 Reads a scores artifact and the corpus it belongs to. Writes an edited corpus: the documents, each with
 `metadata.toedit = {tokens, eligible, changed}`, and the ledger `edits/*.parquet`, one row a changed token, from which
-`revert` restores every byte. Needs no model: milliseconds a document.
+`revert` restores every byte. Of instruction data also the rows with the edited responses, `instructions/*.jsonl` and
+`dataset_info.json` (`toedit/instructions.py`). Needs no model: milliseconds a document.
 
     python run.py stage=edit edit.p=0.99 edit.k=8
 """
@@ -25,7 +26,10 @@ from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, s
 from toedit.editing import Draws
 from toedit.editors import Editor, find_editor, identity_of, refuse_unread_keys
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.instruction_files import InstructionFiles, instruction_outputs, write_rows
+from toedit.instructions import Replaced, replace_text, response_ranges
 from toedit.priors import model_folder
+from toedit.protection import restrict
 from toedit.scores import ShardScores, read_scores, scores_path
 from toedit.splicing import splice
 from toedit.tokenizing import PriorTokenizer, load_tokenizer
@@ -46,7 +50,7 @@ LEDGER_SCHEMA = pa.schema(
         ("new_logprob", pa.float32()),
     ]
 )
-_COUNTS = ("documents", "tokens", "eligible", "changed", "unspliceable", "expected_changed")
+_COUNTS = ("documents", "tokens", "eligible", "changed", "unspliceable", "expected_changed", "protected")
 METADATA_KEY, HISTORY_KEY = "toedit", "toedit_history"
 
 
@@ -84,6 +88,7 @@ def describe(edit: EditConfig) -> str:
     ]
     parts += [f"t{edit.temperature:g}"] if edit.temperature != 1 else []
     parts += ["strict"] if edit.strict else []
+    parts += ["protect", *sorted(set(edit.protect))] if edit.protect else []
     parts += [f"seed{edit.seed}"] if edit.seed and "seed" in keys else []
     return "-".join(parts)
 
@@ -112,44 +117,50 @@ def build_edit(workspace: Workspace, edit: EditConfig) -> Result:
     totals: Counter[str] = Counter()
     result = Result(seeds={"edit": edit.seed})
     shards = shard_paths(corpus)
+    instructions = InstructionFiles()
     with Progress("edit", None, "tokens") as progress:
         for path in shards:
             shard = path.name.removesuffix(".jsonl.zst")
             documents, ledger = f"{DOCUMENTS}/{path.name}", f"{EDITS}/{shard}.parquet"
             record = workspace.finished(shard)
             if record is None:
-                with workspace.shard(shard, documents, ledger) as ((documents_path, ledger_path), record):
+                originals = list(read_documents(path))
+                outputs = [documents, ledger, *instruction_outputs(shard, originals)]
+                with workspace.shard(shard, *outputs) as (paths, record):
                     shard_scores = read_scores(scores_path(scores, shard))
-                    record.update(edit_shard(path, shard_scores, tokenizer, edit, documents_path, ledger_path))
+                    record.update(edit_shard(path, originals, shard_scores, tokenizer, edit, *paths))
                 progress.advance(record["tokens"])
-            totals.update({key: record[key] for key in _COUNTS})
+            totals.update({key: record.get(key, 0) for key in _COUNTS})
             result.rows |= {documents: record["documents"], ledger: record["changed"]}
-    result.counts = {key: totals[key] for key in _COUNTS}
+            instructions.add(shard, record)
+    result.counts |= {key: totals[key] for key in _COUNTS}
+    instructions.finish(workspace, result)
     result.counts["expected_changed"] = round(result.counts["expected_changed"], 3)
     return result
 
 
 def edit_shard(
     corpus_shard: Path,
+    documents: list[Document],
     scores: ShardScores,
     tokenizer: PriorTokenizer,
     edit: EditConfig,
     documents_path: Path,
     ledger_path: Path,
+    rows_path: Path | None = None,
 ) -> dict[str, Any]:
-    """Write the edited documents of one shard and their ledger; return the counts."""
-    draws = draw(scores, tokenizer, edit)
+    """Edit the `documents` of one shard; write them, their ledger, the rows of instruction data; return the counts."""
+    restricted, protected = restrict(scores, documents, edit.protect, corpus_shard)
+    draws = draw(restricted, tokenizer, edit)
     eligible_D = np.diff(np.searchsorted(draws.index_E, scores.token_offset_D1))
     changed_C = draws.index_E[draws.changed_E]
     first_change_D1 = np.searchsorted(changed_C, scores.token_offset_D1)
     new_id_C, new_logprob_C = draws.new_id_E[draws.changed_E], draws.new_logprob_E[draws.changed_E]
 
     ledger: list[dict[str, Any]] = []
-    unspliceable = documents = 0
+    unspliceable = 0
     with ShardWriter(documents_path) as writer:
-        for d, document in enumerate(read_documents(corpus_shard)):
-            if d >= len(scores.ids) or document["id"] != scores.ids[d]:
-                raise UnusableInput(f"{corpus_shard}: document {d + 1} is not the one that was scored")
+        for d, document in enumerate(documents):
             tokens = slice(scores.token_offset_D1[d], scores.token_offset_D1[d + 1])
             changes = slice(first_change_D1[d], first_change_D1[d + 1])
             rows_before = len(ledger)
@@ -162,8 +173,12 @@ def edit_shard(
                     position_C,
                     new_id_C[changes],
                     tokenizer,
+                    response_ranges(document),
                 )
-                document["text"] = spliced.text.decode()
+                replaced = [
+                    Replaced(row.start, row.end - row.start, len(row.new_text.encode())) for row in spliced.rows
+                ]
+                replace_text(document, spliced.text.decode(), replaced)
                 unspliceable += spliced.unspliceable
                 old_logprob_C = scores.logprob_T[tokens][position_C[spliced.written_C]]
                 logprobs = zip(old_logprob_C, new_logprob_C[changes][spliced.written_C], strict=True)
@@ -174,17 +189,16 @@ def edit_shard(
                     )
             record_edit(document, tokens.stop - tokens.start, eligible_D[d], len(ledger) - rows_before)
             writer.write(document)
-            documents += 1
-    if documents != len(scores.ids):
-        raise UnusableInput(f"{corpus_shard}: holds {documents} documents, {len(scores.ids)} were scored")
     pq.write_table(pa.Table.from_pylist(ledger, LEDGER_SCHEMA), ledger_path, compression="zstd")
     return {
-        "documents": documents,
+        "documents": len(documents),
         "tokens": len(scores.token_id_T),
         "eligible": len(draws.index_E),
         "changed": len(ledger),
         "unspliceable": unspliceable,
         "expected_changed": draws.expected_changed,
+        "protected": protected,
+        **(write_rows(rows_path, documents) if rows_path else {}),
     }
 
 

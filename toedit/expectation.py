@@ -17,10 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from toedit.artifacts import Artifact
+from toedit.artifacts import Artifact, load_input
 from toedit.console import Progress
+from toedit.documents import DOCUMENTS, read_documents
 from toedit.editing import is_eligible
 from toedit.errors import BadConfiguration
+from toedit.protection import restrict
 from toedit.scores import SCORES, ShardScores, read_scores
 from toedit.workspace import read_manifest
 
@@ -60,14 +62,22 @@ def refuse_what_scores_lack(scores: Artifact, grid: Grid, section: str) -> None:
         raise BadConfiguration(f"{section}.k={k}: the scores keep {top_k} candidates; add score.top_k={k}")
 
 
-def expect(scores: Path, grid: Grid) -> Expectation:
-    """The expectation over a whole scores artifact, which must hold enough for it (`refuse_what_scores_lack`)."""
+def expect(scores: Path, grid: Grid, protect: Sequence[str] = ()) -> Expectation:
+    """The expectation over a whole scores artifact, which must hold enough for it (`refuse_what_scores_lack`).
+
+    Tokens that may not change are left out, as in an edit; only then the corpus is read as well.
+    """
     manifest = read_manifest(scores)
+    is_restricted = bool(protect or manifest["counts"].get("instructions"))
+    corpus = load_input(scores, manifest, "corpus").path if is_restricted else None
     eligible_P = np.zeros(len(grid.p), np.int64)
     changed_PJS = np.zeros((len(grid.p), len(grid.k), len(grid.temperature)))
     with Progress("expect", manifest["counts"]["tokens"]) as progress:
         for path in sorted((scores / SCORES).glob("*.parquet")):
             shard = read_scores(path)
+            if corpus is not None:
+                corpus_shard = corpus / DOCUMENTS / f"{path.stem}.jsonl.zst"
+                shard, _ = restrict(shard, list(read_documents(corpus_shard)), protect, corpus_shard)
             shard_eligible_P, shard_changed_PJS = expect_shard(shard, grid)
             eligible_P += shard_eligible_P
             changed_PJS += shard_changed_PJS

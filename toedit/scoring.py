@@ -7,28 +7,36 @@ Reads a corpus artifact and a prior; writes a scores artifact (`toedit/scores.py
 
 from __future__ import annotations
 
-import time
+import queue
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from toedit.artifacts import Artifact
 from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
-from toedit.costs import corpus_tokens, flops_per_token, score_bytes_per_token
+from toedit.costs import corpus_tokens, flops_per_token, head_rows, score_bytes_per_token
 from toedit.documents import read_documents, shard_paths
-from toedit.errors import BadConfiguration, UnusableInput
-from toedit.priors import model_folder, model_shape
-from toedit.scorers import Scorer, load_scorer
+from toedit.errors import BadConfiguration
+from toedit.instructions import holds_instructions
+from toedit.passages import Passages, passages_of
+from toedit.prior_pass import PreparedShard, PriorPass
+from toedit.priors import model_folder
+from toedit.scorers import Scorer
 from toedit.scores import SCORES, ShardScores, write_scores
-from toedit.tokenizing import PriorTokenizer, load_tokenizer
-from toedit.windows import ModelInput, Window, batches, windows
 from toedit.workspace import Result, Workspace
+
+Prepared = tuple[int, Passages, PreparedShard]
+"""Of a shard: how many of its documents are instruction data, what of each is read, and the tokens of that."""
 
 # For dry runs only: how much of English text a good prior is sure of.
 _CONFIDENT_SHARE = 0.15
+_COUNTS = ("documents", "instructions", "tokens", "scored", "confident", "cut_documents", "cut_tokens")
 
 
 def plan_scores(
@@ -39,153 +47,123 @@ def plan_scores(
     root: Path,
     out: Path | None = None,
     shape: ShapeConfig | None = None,
+    condition_on_prompt: bool = True,
 ) -> Artifact:
-    """The scores of `corpus` under `prior`; `shape` is the prior's size where a dry run should know it."""
+    """The scores of `corpus` under `prior`; `shape` is the prior's size where a dry run should know it.
+
+    `condition_on_prompt` is part of the identity only where it is false: it says nothing about plain text.
+    """
     return Artifact(
         kind="scores",
         name=f"{corpus.name}.{prior.name}",
-        identity={**asdict(score), "scorer": scorer.kind},
+        identity=score_identity(score, scorer) | ({} if condition_on_prompt else {"condition_on_prompt": False}),
         inputs={"corpus": corpus, "prior": prior},
         root=root,
         out=out,
-        build=partial(build_scores, score=score, scorer=scorer),
+        build=partial(build_scores, score=score, scorer=scorer, condition_on_prompt=condition_on_prompt),
         estimate=partial(_estimate, corpus, shape or ShapeConfig(), score, scorer),
     )
 
 
-def build_scores(workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig) -> Result:
+def score_identity(score: ScoreConfig, scorer: ScorerConfig) -> dict[str, Any]:
+    """What decides the numbers. What only decides whether to begin stays out, and what is off."""
+    identity = {**asdict(score), "scorer": scorer.kind}
+    del identity["on_short_context"]
+    if not score.truncate:
+        del identity["truncate"], identity["max_length"]
+    return identity
+
+
+def build_scores(
+    workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig, condition_on_prompt: bool = True
+) -> Result:
     """Score every shard that an earlier run has not finished."""
     corpus, prior = workspace.inputs["corpus"], model_folder(workspace.inputs["prior"])
     shards = shard_paths(corpus)
-    pass_: PriorPass | None = None  # the model is loaded only if there is something left to score
-    result = Result(counts={"documents": 0, "tokens": 0, "scored": 0, "confident": 0})
-    with Progress("score", sum(path.stat().st_size for path in shards), "bytes read") as progress:
-        for path in shards:
-            shard = path.name.removesuffix(".jsonl.zst")
-            record = workspace.finished(shard)
-            if record is None:
-                pass_ = pass_ or PriorPass(prior, score, scorer)
-                with workspace.shard(shard, f"{SCORES}/{shard}.parquet") as ((output,), record):
-                    record.update(pass_.score_shard(path, output, progress))
-            else:
-                progress.skip(path.stat().st_size)
-            for key in result.counts:
-                result.counts[key] += record[key]
-            result.rows[f"{SCORES}/{shard}.parquet"] = record["documents"]
-    result.runtime = {"scorer": asdict(scorer)}
-    if pass_ is not None:
-        result.runtime["engine"] = getattr(pass_.scorer, "versions", {})
+    todo = [path for path in shards if workspace.finished(_name(path)) is None]
+    result = Result(counts=dict.fromkeys(_COUNTS, 0), runtime={"scorer": asdict(scorer)})
+    with Progress("score", sum(path.stat().st_size for path in todo), "bytes read") as progress:
+        if todo:  # else no model is loaded
+            pass_ = PriorPass(prior, score, scorer)
+            result.runtime |= {"engine": pass_.scorers[0].versions, "window": pass_.window}
+            _score_shards(todo, workspace, pass_, progress, condition_on_prompt)
+    for path in shards:
+        record = workspace.finished(_name(path)) or {}
+        for key in result.counts:
+            result.counts[key] += record.get(key, 0)
+        result.rows[f"{SCORES}/{_name(path)}.parquet"] = record["documents"]
+    if not score.truncate:
+        del result.counts["cut_documents"], result.counts["cut_tokens"]
+    if not result.counts["instructions"]:
+        del result.counts["instructions"]
     return result
 
 
-class PriorPass:
-    """The prior with its tokenizer, ready to score shards."""
+def _score_shards(
+    shards: list[Path], workspace: Workspace, prior: PriorPass, progress: Progress, condition_on_prompt: bool
+) -> None:
+    """Read ahead, score, write behind: three steps at once, and as many shards being scored as there are engines.
 
-    def __init__(self, model: Path, score: ScoreConfig, scorer: ScorerConfig) -> None:
-        self.tokenizer = load_tokenizer(model)
-        shape = model_shape(model)
-        if shape.vocabulary_size is not None and self.tokenizer.vocabulary_size > shape.vocabulary_size:
-            raise UnusableInput(
-                f"{model}: the tokenizer has {self.tokenizer.vocabulary_size} entries, "
-                f"the embedding only {shape.vocabulary_size}: they do not belong together"
-            )
-        self.context_id = context_id(self.tokenizer, score.context_token, model)
-        window = min(score.window, shape.context or score.window)
-        self.capacity = window - (self.context_id is not None)
-        self.min_context = score.min_context if score.min_context is not None else max(window // 4, 1)
-        if self.min_context >= self.capacity:
+    Only a few shards are in memory at a time. Each is committed by itself, as soon as it is scored.
+    """
+    idle: queue.SimpleQueue[Scorer] = queue.SimpleQueue()
+    for scorer in prior.scorers:
+        idle.put(scorer)
+
+    def prepare(path: Path) -> Prepared:
+        documents = list(read_documents(path))
+        instructions = holds_instructions(documents)
+        if not (instructions or condition_on_prompt):
             raise BadConfiguration(
-                f"score.min_context={self.min_context}: must be below the prior's window of {window}"
+                f"edit.condition_on_prompt=false: {path} holds no instruction data; see corpus.layout"
             )
-        self.batch_tokens = scorer.batch_tokens
-        self.scorer: Scorer = load_scorer(model, score, scorer)
-        self.started, self.tokens = time.monotonic(), 0
+        passages = passages_of(documents, condition_on_prompt)
+        return instructions, passages, prior.prepare(passages.ids, passages.texts)
 
-    def score_shard(self, shard: Path, output: Path, progress: Progress) -> dict[str, int]:
-        """Score one corpus shard into `output`; return its counts."""
-        documents = list(read_documents(shard))
-        texts = [document["text"] for document in documents]
-        scores = self.score_texts([document["id"] for document in documents], texts, progress, shard.stat().st_size)
-        write_scores(output, scores)
-        return {
-            "documents": len(documents),
-            "tokens": len(scores.token_id_T),
-            "scored": int((~np.isnan(scores.logprob_T)).sum()),
-            "confident": len(scores.candidate_position_N),
-        }
+    def score(path: Path, prepared: Future[Prepared]) -> ShardScores:
+        (_, passages, waiting), scorer = prepared.result(), idle.get()
+        try:
+            return passages.join(prior.run(waiting, scorer, progress, path.stat().st_size))
+        finally:
+            idle.put(scorer)
 
-    def score_texts(self, ids: list[str], texts: list[str], progress: Progress, weight: float) -> ShardScores:
-        """Scores of documents; `weight` is what all of them add to the progress."""
-        encoded = self.tokenizer.encode(texts)
-        token_offset_D1 = np.cumsum([0, *(len(document.token_ids_T) for document in encoded)])
-        token_id_T = np.concatenate([document.token_ids_T for document in encoded])
-        logprob_T = np.full(len(token_id_T), np.nan, dtype=np.float32)
-        found_tokens, found_ids, found_logprobs = [], [], []
-
-        laid = [
-            (int(token_offset_D1[number]), window)
-            for number, document in enumerate(encoded)
-            for window in windows(
-                len(document.token_ids_T), self.capacity, self.min_context, self.context_id is not None
+    def write(path: Path, prepared: Future[Prepared], scored: Future[ShardScores]) -> None:
+        scores, (instructions, passages, waiting) = scored.result(), prepared.result()
+        cut_D = passages.add_up(waiting.cut_D)
+        shard = _name(path)
+        with workspace.shard(shard, f"{SCORES}/{shard}.parquet") as ((output,), record):
+            write_scores(output, scores)
+            record.update(
+                documents=len(scores.ids),
+                instructions=instructions,
+                tokens=len(scores.token_id_T),
+                scored=int((~np.isnan(scores.logprob_T)).sum()),
+                confident=len(scores.candidate_position_N),
+                cut_documents=int((cut_D > 0).sum()),
+                cut_tokens=int(cut_D.sum()),
             )
-        ]
-        lengths = [window.stop - window.start for _, window in laid]
-        per_token = weight / max(sum(lengths), 1)
-        for batch in batches(lengths, self.batch_tokens):
-            inputs = [self._model_input(token_id_T, *laid[index]) for index in batch]
-            token_R = np.concatenate([_scored_tokens(*laid[index]) for index in batch])
-            scored = self.scorer.score(inputs)
-            logprob_T[token_R] = scored.logprob_R
-            found_tokens.append(token_R[scored.confident_N])
-            found_ids.append(scored.candidate_id_NK)
-            found_logprobs.append(scored.candidate_logprob_NK)
-            tokens = sum(lengths[index] for index in batch)
-            self.tokens += tokens
-            rate = self.tokens / max(time.monotonic() - self.started, 1e-9)
-            progress.advance(tokens * per_token, f"{human(rate)} tokens/s")
 
-        token_N = np.concatenate([np.empty(0, np.int64), *found_tokens])
-        order = np.argsort(token_N)
-        token_N = token_N[order]
-        candidate_offset_D1 = np.searchsorted(token_N, token_offset_D1)
-        document_N = np.repeat(np.arange(len(ids)), np.diff(candidate_offset_D1))
-        return ShardScores(
-            ids=ids,
-            token_offset_D1=token_offset_D1,
-            token_id_T=token_id_T,
-            span_T2=np.concatenate([document.span_T2 for document in encoded]),
-            logprob_T=logprob_T,
-            candidate_offset_D1=candidate_offset_D1,
-            candidate_position_N=(token_N - token_offset_D1[document_N]).astype(np.int32),
-            candidate_id_NK=_stacked(found_ids, order, np.int32),
-            candidate_logprob_NK=_stacked(found_logprobs, order, np.float32),
-        )
-
-    def _model_input(self, token_id_T: np.ndarray, offset: int, window: Window) -> ModelInput:
-        token_ids_L = token_id_T[offset + window.start : offset + window.stop]
-        first_scored = window.first_scored - window.start
-        if self.context_id is not None:
-            token_ids_L = np.concatenate([np.array([self.context_id], np.int32), token_ids_L])
-            first_scored += 1
-        return ModelInput(token_ids_L, first_scored)
+    engines = len(prior.scorers)
+    pools = [ThreadPoolExecutor(workers) for workers in (1, engines, 1)]
+    readers, scorers, writers = pools
+    unwritten: deque[Future[None]] = deque()
+    try:
+        for path in shards:
+            prepared = readers.submit(prepare, path)
+            scored = scorers.submit(score, path, prepared)
+            unwritten.append(writers.submit(write, path, prepared, scored))
+            while len(unwritten) > engines + 2:
+                unwritten.popleft().result()
+        for written in unwritten:
+            written.result()
+    finally:
+        prior.stop.set()  # after an error or Ctrl-C nothing more is begun
+        for pool in pools:
+            pool.shutdown(cancel_futures=True)
 
 
-def context_id(tokenizer: PriorTokenizer, choice: str, model: Path) -> int | None:
-    """The token that stands before a text: what the first token is conditioned on."""
-    known = {"bos": tokenizer.bos_id, "eos": tokenizer.eos_id, "none": None}
-    if choice == "auto":
-        return known["bos"] if known["bos"] is not None else known["eos"]
-    if choice != "none" and known[choice] is None:
-        raise BadConfiguration(f"score.context_token={choice}: the tokenizer of {model} has none")
-    return known[choice]
-
-
-def _scored_tokens(offset: int, window: Window) -> np.ndarray:
-    return np.arange(offset + window.first_scored, offset + window.stop)
-
-
-def _stacked(parts: list[np.ndarray], order: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
-    return np.concatenate(parts)[order] if parts else np.empty((0, 1), dtype)
+def _name(shard: Path) -> str:
+    return shard.name.removesuffix(".jsonl.zst")
 
 
 def _estimate(corpus: Artifact, shape: ShapeConfig, score: ScoreConfig, scorer: ScorerConfig) -> dict[str, str]:
@@ -193,7 +171,9 @@ def _estimate(corpus: Artifact, shape: ShapeConfig, score: ScoreConfig, scorer: 
     if not shape.parameters:
         return {}
     width = 2 if score.dtype == "bfloat16" else 4
-    logits = 4 * scorer.head_rows * (shape.vocabulary_size or 0)
+    vocabulary = shape.vocabulary_size or 0
+    rows = scorer.head_rows or head_rows(vocabulary or 1, gpu=scorer.device.startswith("cuda"))
+    logits = 8 * rows * vocabulary  # and as many exponentials
     hidden = width * scorer.batch_tokens * (shape.hidden_size or 0)
     cost = {
         "parameters": human(shape.parameters),

@@ -7,7 +7,7 @@ alone cannot carry leaves the token as it was and is counted as unspliceable:
 * the old token's span does not hold its bytes (lower-cased, composed, unknown, ...) or is shared,
 * the new token is special, has no piece, or would write nothing,
 * one of the two continues a WordPiece word and the other begins one,
-* it would delete a token that stands for no byte, or the last thing left of a document.
+* it would delete a token that stands for no byte, or the last thing left of a document or of a response.
 
 A deletion is the draw `DELETED`; its ledger row has that as `new_id` and an empty `new_text`.
 
@@ -17,7 +17,7 @@ in it are byte spans of the original document.
 Shapes: T tokens of one document, C draws to write, 2 = (start, end) in bytes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -82,16 +82,14 @@ def splice(
     changed_positions_C: np.ndarray,
     new_ids_C: np.ndarray,
     tokenizer: PriorTokenizer,
+    ranges: Sequence[Sequence[int]] | None = None,
 ) -> Spliced:
     """Put `new_ids_C` in the place of the tokens at `changed_positions_C` (strictly increasing).
 
-    `document` is valid UTF-8, and so is the result, which is empty only where the document is.
-    `span_T2` and `token_ids_T` are the document's as `PriorTokenizer.encode` gives them.
+    `document` is valid UTF-8, and so is the result. None of its byte `ranges` (by default the one of all of it) becomes
+    empty. `span_T2` and `token_ids_T` are the document's as `PriorTokenizer.encode` gives them.
     """
-    parts: list[bytes] = []
-    rows: list[LedgerRow] = []
-    written_C = np.zeros(len(changed_positions_C), dtype=bool)
-    copied = 0  # bytes of the document already in `parts`
+    row_of_draw: dict[int, LedgerRow] = {}
     draws = zip(changed_positions_C.tolist(), new_ids_C.tolist(), strict=True)
     for index, (position, new_id) in enumerate(draws):
         if not is_exact(document, span_T2, token_ids_T, position, tokenizer):
@@ -103,19 +101,18 @@ def splice(
         if new is None:
             continue
         try:
-            row = LedgerRow(position, start, end, old_id, new_id, old.decode(), new.decode())
+            row_of_draw[index] = LedgerRow(position, start, end, old_id, new_id, old.decode(), new.decode())
         except UnicodeDecodeError:
             continue  # a piece of a character: alone it would break the text around it
-        parts += [document[copied:start], new]
-        copied = end
-        rows.append(row)
-        written_C[index] = True
-    parts.append(document[copied:])
-    text = b"".join(parts)
-    if rows and not text:  # everything was deleted: the last token stays
-        text = rows.pop().old_text.encode()
-        written_C[np.flatnonzero(written_C)[-1]] = False
-    return Spliced(text, rows, written_C, len(written_C) - len(rows))
+    deleted = {index: row for index, row in row_of_draw.items() if not row.new_text}
+    for start, end in ranges or [(0, len(document))] if deleted else ():
+        inside = [index for index, row in deleted.items() if start <= row.start and row.end <= end]
+        if inside and sum(deleted[index].end - deleted[index].start for index in inside) == end - start:
+            del row_of_draw[inside[-1]]  # everything was deleted: the last token stays
+    written_C = np.zeros(len(changed_positions_C), dtype=bool)
+    written_C[list(row_of_draw)] = True
+    rows = list(row_of_draw.values())
+    return Spliced(_apply(document, rows), rows, written_C, len(written_C) - len(rows))
 
 
 def unsplice(edited: bytes, ledger_rows: Iterable[LedgerRow]) -> bytes:
@@ -145,6 +142,14 @@ def unsplice(edited: bytes, ledger_rows: Iterable[LedgerRow]) -> bytes:
         restored, cursor = row.end, start + len(new)
     parts.append(edited[cursor:])
     return b"".join(parts)
+
+
+def _apply(document: bytes, rows: Sequence[LedgerRow]) -> bytes:
+    parts, copied = [], 0  # bytes of the document already in `parts`
+    for row in rows:
+        parts += [document[copied : row.start], row.new_text.encode()]
+        copied = row.end
+    return b"".join([*parts, document[copied:]])
 
 
 def _piece(token_id: int, tokenizer: PriorTokenizer) -> bytes | None:

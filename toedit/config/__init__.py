@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
+from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
@@ -19,6 +20,7 @@ from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 __all__ = [
     "AnalysisConfig",
     "ArtifactConfig",
+    "ColumnsConfig",
     "Config",
     "CorpusConfig",
     "DeviceConfig",
@@ -33,6 +35,7 @@ __all__ = [
     "ScorerConfig",
     "ShapeConfig",
     "StageConfig",
+    "TagsConfig",
     "TrainingConfig",
 ]
 

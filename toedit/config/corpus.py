@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
+from toedit.config.instruction import LAYOUTS, TAGS, TEXT, ColumnsConfig, TagsConfig, columns_of, tags_of, unread
 from toedit.errors import BadConfiguration
 
 
@@ -32,6 +33,12 @@ class CorpusConfig:
     """kind=hub: commit, tag or branch; resolved to a commit and recorded."""
     retries: int = 5
     """kind=hub: how often a failing read is tried again, with growing pauses."""
+    layout: str = TEXT
+    """text, or instruction data: alpaca (columns), sharegpt (turns from/value) or messages (turns role/content)."""
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    """Instruction data: the columns of a row."""
+    tags: TagsConfig = field(default_factory=TagsConfig)
+    """Instruction data: how turns are tagged."""
     text_fields: list[str] = field(default_factory=lambda: ["text"])
     """The fields that make up a document's text; dotted paths reach inside (`messages.0.content`)."""
     text_joiner: str = " "
@@ -91,5 +98,30 @@ class CorpusConfig:
             "must be three shares (train, validation, test) that add up to 100",
         )
         require(bool(self.text_fields), "corpus.text_fields", self.text_fields, "must name at least one field")
+        self._check_layout()
         if self.max_tokens is not None and not self.tokenizer:
             raise BadConfiguration("corpus.max_tokens needs corpus.tokenizer=<folder or hub id> to count with")
+
+    def _check_layout(self) -> None:
+        require_one_of("corpus.layout", self.layout, LAYOUTS)
+        if isinstance(self.columns, dict):  # a file of configs/corpus taken as it stands
+            self.columns = ColumnsConfig(**self.columns)
+        if isinstance(self.tags, dict):
+            self.tags = TagsConfig(**self.tags)
+        if key := unread(self.layout, self.columns, self.tags):
+            raise BadConfiguration(f"corpus.{key}: corpus.layout={self.layout} does not read it")
+        if self.layout == TEXT:
+            return
+        require(self.kind != "pydocs", "corpus.layout", self.layout, "corpus.kind=pydocs holds plain text only")
+        if self.text_fields != ["text"]:
+            raise BadConfiguration(
+                f"corpus.text_fields: corpus.layout={self.layout} does not read it; see corpus.columns"
+            )
+        needed = "messages" if self.layout in TAGS else "response"
+        names, tags = columns_of(self.layout, self.columns), tags_of(self.layout, self.tags)
+        require(needed in names, f"corpus.columns.{needed}", "", "must name a column")
+        for key, named in (("columns", names), ("tags", tags)):
+            values = list(named.values())
+            require(len(set(values)) == len(values), f"corpus.{key}", values, "must be different names")
+        for key in ("role_tag", "content_tag", "user_tag", "assistant_tag") if tags else ():
+            require(key in tags, f"corpus.tags.{key}", tags.get(key), "must be a name of its own")

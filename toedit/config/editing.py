@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
+from toedit.errors import BadConfiguration
+from toedit.protected_spans import NAMES
 
 
 @dataclass
@@ -16,13 +18,19 @@ class ScoreConfig:
     min_p: float = 0.9
     """A token is confident, and its candidates are kept, when P >= min_p."""
     window: int = 2048
-    """Longest window in tokens, the context token included; a prior with a shorter context shortens it."""
+    """Longest window in tokens, the context token included."""
+    on_short_context: str = "window"
+    """A prior whose context is shorter than that: window (documents pass in windows of its context) or refuse."""
     min_context: int | None = None
     """Where a document needs several windows, tokens have at least this much context; null: a quarter of a window."""
     dtype: str = "float32"
     """float32 or bfloat16 operands; log-probabilities come from float32 logits either way."""
     context_token: str = "auto"
     """What the first token is conditioned on: bos, eos, none (it stays unscored), or auto: the first it has."""
+    truncate: bool = False
+    """Leave what lies beyond the first `max_length` tokens of a document unscored, as the released script does."""
+    max_length: int | None = None
+    """With `truncate`: tokens of a document that are read, the context token included."""
 
     def __post_init__(self) -> None:
         require(self.top_k >= 1, "score.top_k", self.top_k, "must be at least 1")
@@ -35,6 +43,14 @@ class ScoreConfig:
             context,
             "must be below score.window",
         )
+        require_one_of("score.on_short_context", self.on_short_context, ("window", "refuse"))
+        length = self.max_length
+        require(length is None or length >= 2, "score.max_length", length, "must be at least 2")
+        if self.truncate != (length is not None):
+            raise BadConfiguration(
+                f"score.truncate={str(self.truncate).lower()} score.max_length={length}: one needs the other; "
+                "without both, documents of any length are scored whole, in windows"
+            )
         require_one_of("score.dtype", self.dtype, ("float32", "bfloat16"))
         require_one_of("score.context_token", self.context_token, ("auto", "bos", "eos", "none"))
 
@@ -49,10 +65,14 @@ class ScorerConfig:
     """auto, cpu, cuda or cuda:N; vLLM knows auto only, and CUDA_VISIBLE_DEVICES."""
     batch_tokens: int = 4096
     """Tokens in a batch, padding included."""
-    head_rows: int = 1024
-    """Rows of the LM head computed at a time: bounds the logits in memory (torch; vLLM sizes its own)."""
+    head_rows: int | None = None
+    """torch: rows of the LM head computed at a time, which bounds the logits in memory; null: by vocabulary."""
+    compiled_head: bool = True
+    """torch: on a CPU with bfloat16 units, compile the LM head's product in C once, where there is a compiler."""
     threads: int | None = None
-    """CPU threads; null leaves torch's own choice."""
+    """CPU threads of a process; null leaves torch's own choice."""
+    processes: int | None = None
+    """torch: engines side by side, a shard each; null: one a GPU, one without."""
     python: str | None = None
     """vLLM: the Python to run it; null: this one where it has vLLM, else the one of scripts/environment_vllm.sh."""
     self_check: bool = True
@@ -63,8 +83,13 @@ class ScorerConfig:
         if self.kind == "vllm":
             require(self.device == "auto", "scorer.device", self.device, "vLLM takes auto; see CUDA_VISIBLE_DEVICES")
         require(self.batch_tokens >= 1, "scorer.batch_tokens", self.batch_tokens, "must be at least 1")
-        require(self.head_rows >= 1, "scorer.head_rows", self.head_rows, "must be at least 1")
+        rows = self.head_rows
+        require(rows is None or rows >= 1, "scorer.head_rows", rows, "must be at least 1, or null")
         require(self.threads is None or self.threads >= 1, "scorer.threads", self.threads, "must be at least 1")
+        count = self.processes
+        require(count is None or count >= 1, "scorer.processes", count, "must be at least 1, or null")
+        if self.kind == "vllm":
+            require(count in (None, 1), "scorer.processes", count, "one process serves vLLM")
 
 
 @dataclass
@@ -95,6 +120,10 @@ class EditConfig:
     """Key of the uniforms, with the document's id and the token's position."""
     budget: float | None = None
     """Change this share of all tokens, in expectation: the temperature, and a lower p where it must be, are found."""
+    protect: list[str] = field(default_factory=list)
+    """Spans that stay whatever the prior says: numbers, dates, urls, emails, code, math, quotes (docs/editors.md)."""
+    condition_on_prompt: bool = True
+    """Instruction data: score a response after its prompt; false: by itself, as the released script does."""
 
     def __post_init__(self) -> None:
         require(0 < self.p <= 1, "edit.p", self.p, "must lie in (0, 1]")
@@ -106,6 +135,8 @@ class EditConfig:
         require(1 <= self.tries < 2**16, "edit.tries", self.tries, "must lie in [1, 65535]")
         require(0 <= self.delete_below <= 1, "edit.delete_below", self.delete_below, "must lie in [0, 1]")
         require(0 <= self.delete_above <= 1, "edit.delete_above", self.delete_above, "must lie in [0, 1]")
+        for name in self.protect:
+            require_one_of("edit.protect", name, NAMES)
         if self.sampler == "top_p":
             reason = f"must be above edit.p={self.p:g}: the nucleus of a token with P >= edit.top_p is the token itself"
             require(self.top_p > self.p, "edit.top_p", self.top_p, reason)

@@ -25,6 +25,9 @@ def plan_part(config: CorpusConfig, whole: Artifact, root: Path, out: Path | Non
     own = CorpusConfig()  # a corpus artifact holds Dolma documents, whatever fields its own source had
     config = replace(
         config,
+        layout=own.layout,
+        columns=own.columns,
+        tags=own.tags,
         text_fields=own.text_fields,
         id_field=own.id_field,
         source_field=own.source_field,

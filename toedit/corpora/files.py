@@ -13,6 +13,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from toedit.config import CorpusConfig
+from toedit.config.instruction import TEXT
 from toedit.corpora import streams
 from toedit.corpora.rows import BadRow, Row, line_limit, parse, too_long
 from toedit.errors import UnusableInput
@@ -161,7 +162,9 @@ class FileRows:
 
 
 def wanted_columns(config: CorpusConfig, names: Sequence[str]) -> list[str]:
-    """Those columns of `names` that the configured fields, dotted or not, need."""
+    """Those columns of `names` that the configured fields, dotted or not, need; instruction rows are kept whole."""
+    if config.layout != TEXT:
+        return list(names)
     fields = [*config.text_fields, config.id_field, config.source_field, config.metadata_field, "added", "created"]
     wanted = [field if field in names else field.split(".")[0] for field in fields]
     return list(dict.fromkeys(name for name in wanted if name in names))

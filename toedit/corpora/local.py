@@ -1,6 +1,7 @@
 """kind=local: documents from a file, a folder or a glob on this machine.
 
     python run.py stage=corpus corpus=local corpus.path=texts/
+    python run.py stage=corpus corpus=local corpus.path=rows.json corpus.layout=alpaca
 
 Reads `.jsonl`, `.ndjson`, `.json` (lines or an array) and `.txt` (one document), each plain, .gz or .zst, and
 `.parquet`. Hidden files are left out; so are files of other kinds, which a closing line names.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from toedit.config import CorpusConfig
+from toedit.config.instruction import TEXT, columns_of, tags_of
 from toedit.corpora.rows import pick
 from toedit.documents import Document
 from toedit.errors import MissingInput, UnusableInput
@@ -67,8 +68,17 @@ def content_identity(config: CorpusConfig, root: Path) -> dict[str, Any]:
         "on_truncated_file": config.on_truncated_file,
         "max_document_bytes": config.max_document_bytes,
         "shard_bytes": config.shard_bytes,
+        **layout_identity(config),
         **part_identity(config, root),
     }
+
+
+def layout_identity(config: CorpusConfig) -> dict[str, Any]:
+    """What defines how instruction rows are read; nothing for plain text."""
+    if config.layout == TEXT:
+        return {}
+    columns, tags = columns_of(config.layout, config.columns), tags_of(config.layout, config.tags)
+    return {"layout": config.layout, "columns": columns, "tags": tags}
 
 
 def part_suffix(config: CorpusConfig) -> str:

@@ -11,20 +11,16 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from toedit.config import CorpusConfig
+from toedit.config.instruction import TEXT
+from toedit.corpora.bad_rows import BadRow
+from toedit.corpora.conversations import read_conversation
 from toedit.documents import Document
+from toedit.instructions import KEY, Record
 
 MAX_DEPTH = 100
 """Metadata nested deeper than this is refused, so that no later reader runs out of stack."""
 
 LINE_SLACK = 1 << 20
-
-
-class BadRow(Exception):
-    """A row that cannot become a document: a kind of reason, which is counted, and a detail, which is listed."""
-
-    def __init__(self, kind: str, detail: str = "") -> None:
-        super().__init__(f"{kind}: {detail}" if detail else kind)
-        self.kind = kind
 
 
 class Row(NamedTuple):
@@ -73,11 +69,16 @@ def document_of(row: Row, config: CorpusConfig, default_source: str | None = Non
         raise value
     if isinstance(value, bytes):
         value = parse(value)
+    record: Record | None = None
     if isinstance(value, str):
         text: str = value
         value = {}
+        if config.layout != TEXT:
+            raise BadRow("not an object", f"a text file; corpus.layout={config.layout} needs rows")
         if not text:
             raise BadRow("text is empty")
+    elif config.layout != TEXT:
+        text, record = read_conversation(value, config)
     else:
         text = _text(value, config)
     size = _utf8_size(text, "text")
@@ -95,6 +96,8 @@ def document_of(row: Row, config: CorpusConfig, default_source: str | None = Non
     metadata = pick(value, config.metadata_field)
     if metadata is not None:
         document["metadata"] = plain(metadata if isinstance(metadata, Mapping) else {"value": metadata})
+    if record is not None:
+        document.setdefault("metadata", {})[KEY] = plain(record._asdict(), depth=1)
     return document, size
 
 

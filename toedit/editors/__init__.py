@@ -49,6 +49,8 @@ def nothing(scores: ShardScores, tokenizer: PriorTokenizer, edit: EditConfig) ->
     return Draws(empty, empty, np.empty(0), np.empty(0, bool), 0.0)
 
 
+# No editor reads these, and all obey them: the seed follows the root's, the others say what is scored and may change.
+_FOR_ALL = ("seed", "protect", "condition_on_prompt")
 _CONFIDENT = ("p", "strict")
 _TOP_K = (*_CONFIDENT, "k", "temperature", "seed")
 
@@ -92,6 +94,7 @@ def rule(edit: EditConfig) -> str:
     parts += [f"{edit.tries} tries"] if "tries" in keys else []
     parts += [f"delete P < {edit.delete_below:g}"] if edit.delete_below > 0 else []
     parts += [f"delete P > {edit.delete_above:g}"] if edit.delete_above < 1 else []
+    parts += [f"protecting {', '.join(sorted(set(edit.protect)))}"] if edit.protect else []
     return ", ".join(parts)
 
 
@@ -99,8 +102,7 @@ def refuse_unread_keys(edit: EditConfig, editor: Editor) -> None:
     """Raise BadConfiguration naming a key that was set for nothing: the user expects an effect that is not there."""
     for field in fields(EditConfig):
         value = getattr(edit, field.name)
-        # The seed follows the root's.
-        if field.name not in ("name", "sampler", "seed", *editor.keys) and value != field.default:
+        if field.name not in ("name", "sampler", *_FOR_ALL, *editor.keys) and value != field.default:
             raise BadConfiguration(
                 f"edit.{field.name}={value}: edit.sampler={edit.sampler} does not read it; "
                 f"it reads {', '.join(f'edit.{key}' for key in editor.keys) or 'no key'}"
@@ -111,6 +113,7 @@ def identity_of(edit: EditConfig, editor: Editor) -> dict[str, Any]:
     """What defines the result: the editor and the settings it reads. A preset's name says nothing that these do not."""
     values = asdict(edit)
     identity = {key: values[key] for key in ("sampler", *editor.keys)}
+    identity |= {"protect": sorted(set(edit.protect))} if edit.protect else {}
     return identity | ({"package": editor.package} if editor.package else {})
 
 

@@ -1,6 +1,7 @@
 """Scorers: engines that run the prior over token sequences.
 
-`torch.py` runs in this process; `vllm.py` in a Python that has vLLM, which `elsewhere.py` starts where needed.
+`torch.py` runs in this process, or in one process a GPU; `vllm.py` in a Python that has vLLM. `elsewhere.py` starts
+such processes.
 
 A scorer reads no text and writes no file; `toedit/scoring.py` does both.
 
@@ -10,7 +11,9 @@ Shapes: L tokens of one sequence, R scored tokens of a whole batch, N of them co
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -36,9 +39,24 @@ class BatchScores:
 class Scorer(Protocol):
     """What an engine offers."""
 
+    versions: dict[str, str]
+    """Of the libraries that compute: noted in the manifest."""
+
     def score(self, batch: list[ModelInput]) -> BatchScores:
         """Log-probability of each asked token given its prefix, and candidates of the confident ones."""
         ...
+
+
+def load_scorers(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> list[Scorer]:
+    """The engines of one command: one in this process, or one a process where there are several GPUs or it is asked."""
+    count = _processes(scorer)
+    if count == 1:
+        return [load_scorer(model, score, scorer)]
+    from toedit.scorers.elsewhere import ScorerElsewhere
+
+    shares = [_share_of_machine(scorer, number, count) for number in range(count)]
+    with ThreadPoolExecutor(count) as starting:  # each loads the model; they do so side by side
+        return list(starting.map(lambda share: ScorerElsewhere(Path(sys.executable), model, score, share), shares))
 
 
 def load_scorer(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> Scorer:
@@ -48,6 +66,26 @@ def load_scorer(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> Scorer
     from toedit.scorers.torch import TorchScorer
 
     return TorchScorer(model, score, scorer)
+
+
+def _processes(scorer: ScorerConfig) -> int:
+    """How many processes: what is asked, else one a GPU for torch."""
+    if scorer.processes is not None:
+        return scorer.processes
+    if scorer.kind == "torch" and scorer.device == "auto":
+        import torch
+
+        return max(torch.cuda.device_count(), 1)
+    return 1
+
+
+def _share_of_machine(scorer: ScorerConfig, number: int, count: int) -> ScorerConfig:
+    """The settings of one process among `count`: a GPU of its own, or its share of the cores."""
+    import torch
+
+    if scorer.device == "auto" and torch.cuda.is_available():
+        return replace(scorer, device=f"cuda:{number % torch.cuda.device_count()}")
+    return replace(scorer, threads=scorer.threads or max(torch.get_num_threads() // count, 1))
 
 
 def _load_vllm(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> Scorer:

@@ -1,9 +1,9 @@
-"""A scorer in another Python: only the engine moves; corpus, tokenizer and artifacts stay with the command.
+"""A scorer in another process: only the engine moves; corpus, tokenizer and artifacts stay with the command.
 
-vLLM needs other versions of Transformers and NumPy than the core, so it lives in a virtual environment of its own.
-`ScorerElsewhere` starts that environment's Python with this very `toedit` and hands it batches of token ids through a
-socket; arrays come back. Whatever the child prints goes to stderr; its errors become one line here. It ends when this
-process does, however that happens: the socket closes.
+Each GPU has a process of its own; and vLLM needs other versions of Transformers and NumPy than the core, so it lives in
+a virtual environment of its own. `ScorerElsewhere` starts a Python, this one or that environment's, with this very
+`toedit` and hands it batches of token ids through a socket; arrays come back. Whatever the child prints goes to stderr;
+its errors become one line here. It ends when this process does, however that happens: the socket closes.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ serve(int(sys.argv[2]))
 
 
 class ScorerElsewhere:
-    """The vLLM scorer of the environment that `python` belongs to."""
+    """The scorer that `scorer.kind` names, in a process of its own, run by `python`."""
 
     def __init__(self, python: Path, model: Path, score: ScoreConfig, scorer: ScorerConfig) -> None:
+        self.kind = scorer.kind
         ours, theirs = socket.socketpair()
         with theirs:
             command = [str(python), "-c", _CHILD, str(toedit.__file__), str(theirs.fileno())]
@@ -60,7 +61,7 @@ class ScorerElsewhere:
         except (EOFError, OSError):
             code = self.process.wait()
             raise UnusableInput(
-                f"scorer=vllm: vLLM's process ended (exit code {code}); what it said is above"
+                f"scorer={self.kind}: its process ended (exit code {code}); what it said is above"
             ) from None
         if isinstance(answer, ToEditError):
             raise answer
@@ -71,11 +72,20 @@ def serve(descriptor: int) -> None:
     """The other side: build the scorer from the first message, then answer batches until the socket closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; it closes the socket
     warnings.simplefilter("ignore")
-    from toedit.scorers.vllm import VllmScorer
+    from toedit.scorers import Scorer
 
     with Connection(descriptor) as parent:
         try:
-            scorer = VllmScorer(*parent.recv())
+            model, score, settings = parent.recv()
+            scorer: Scorer
+            if settings.kind == "vllm":
+                from toedit.scorers.vllm import VllmScorer
+
+                scorer = VllmScorer(model, score, settings)
+            else:
+                from toedit.scorers.torch import TorchScorer
+
+                scorer = TorchScorer(model, score, settings)
             parent.send(scorer.versions)
             while True:
                 parent.send(scorer.score(parent.recv()))

@@ -1,16 +1,18 @@
 """The torch scorer: any causal language model of Transformers, on CPU or CUDA, through one code path.
 
 What makes it fast: batches of similar lengths by token budget, right-padded, so that causal attention needs no mask;
-the LM head only for rows that are asked for, `scorer.head_rows` at a time with log-sum-exp, so that no
-[tokens, vocabulary] matrix ever exists; the top K only for rows above `score.min_p`.
+the LM head in chunks and only for rows that are asked for (`head.py`). On a CPU also: attention in blocks
+(`attention.py`), the head's bfloat16 product in C (`compiled_head.py`), float32 products by the faster library
+(`precision.py`).
 
-Shapes: B sequences, L tokens (longest of the batch), H hidden size, V vocabulary, R rows asked for, C rows of a chunk.
+A batch that does not fit into memory is halved, and so are those after it.
+
+Shapes: B sequences, L tokens (longest of the batch), H hidden size, V vocabulary, R rows asked for.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,20 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor
+from transformers.activations import NewGELUActivation
 
 from toedit.config import ScoreConfig, ScorerConfig
+from toedit.console import note
 from toedit.errors import UnusableInput
 from toedit.scorers import BatchScores
+from toedit.scorers.attention import NAME as BLOCKED_ATTENTION
+from toedit.scorers.head import LanguageModelHead
+from toedit.scorers.precision import fast_float32
 from toedit.windows import ModelInput
 
 _SELF_CHECK_TOLERANCE = 1e-3
+# More than one block of attention.
+_SELF_CHECK_TOKENS = 160
 
 
 class TorchScorer:
@@ -34,16 +43,32 @@ class TorchScorer:
         if scorer.threads is not None:
             torch.set_num_threads(scorer.threads)
         self.device = _device(scorer.device)
-        self.dtype = getattr(torch, score.dtype)
-        self.model = load_causal_lm(model, self.dtype)
+        self.versions = {"torch": torch.__version__, "transformers": transformers.__version__}
+        self.model = load_causal_lm(model, getattr(torch, score.dtype))
         torch.nn.Module.to(self.model, self.device).eval()
-        self.head_rows = scorer.head_rows
+        self.head = LanguageModelHead(self.model, scorer.head_rows, scorer.compiled_head)
+        self.versions["head"] = "compiled" if self.head.compiled is not None else "torch"
         self.threshold = math.log(score.min_p) if score.min_p > 0 else -math.inf
-        self.head: Callable[[Tensor], Tensor] = self._prepare_head()
-        self.top_k = min(score.top_k, self._self_check(model))
+        self.top_k = min(score.top_k, self.head.vocabulary_size)
+        self.most_tokens = math.inf
+        with torch.inference_mode(), fast_float32():
+            self._prepare(model, score.dtype)
 
-    @torch.inference_mode()
     def score(self, batch: list[ModelInput]) -> BatchScores:
+        tokens = len(batch) * max(len(sequence.token_ids_L) for sequence in batch)
+        if tokens > self.most_tokens and len(batch) > 1:
+            return self._score_in_halves(batch)
+        try:
+            with torch.inference_mode(), fast_float32():
+                return self._score(batch)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        # Outside the handler: its traceback would keep the tensors of the failed attempt alive.
+        self._make_room(batch, tokens)
+        return self._score_in_halves(batch)
+
+    def _score(self, batch: list[ModelInput]) -> BatchScores:
         lengths = [len(sequence.token_ids_L) for sequence in batch]
         token_BL = np.zeros((len(batch), max(lengths)), dtype=np.int64)
         for row, sequence in enumerate(batch):
@@ -51,32 +76,31 @@ class TorchScorer:
         # A token is predicted by the hidden state one place before it.
         row_R = np.concatenate([np.full(s.scored, b) for b, s in enumerate(batch)])
         column_R = np.concatenate([np.arange(s.first_scored, length) for s, length in zip(batch, lengths, strict=True)])
-
         hidden_BLH = self._hidden(torch.from_numpy(token_BL).to(self.device))
         hidden_RH = hidden_BLH[torch.from_numpy(row_R), torch.from_numpy(column_R - 1)]
         target_R = torch.from_numpy(token_BL[row_R, column_R]).to(self.device)
-        return self._score_rows(hidden_RH, target_R)
+        return self.head.score(hidden_RH, target_R, self.threshold, self.top_k)
 
-    def _score_rows(self, hidden_RH: Tensor, target_R: Tensor) -> BatchScores:
-        logprobs, confident, candidate_ids, candidate_logprobs = [], [], [], []
-        for start in range(0, len(target_R), self.head_rows):
-            chunk = slice(start, start + self.head_rows)
-            logit_CV = self.head(hidden_RH[chunk])
-            normaliser_C = torch.logsumexp(logit_CV, dim=-1)
-            # Rounding can lift a certain token a hair above probability 1.
-            logprob_C = (logit_CV.gather(-1, target_R[chunk, None])[:, 0] - normaliser_C).clamp_(max=0.0)
-            # Compared in float64, as the editor will: a token on the threshold is either in both sets or in neither.
-            confident_M = torch.nonzero(logprob_C.double() >= self.threshold)[:, 0]
-            logit_MK, id_MK = logit_CV[confident_M].topk(self.top_k, dim=-1)
-            logprobs.append(logprob_C)
-            confident.append(confident_M + start)
-            candidate_ids.append(id_MK.int())
-            candidate_logprobs.append((logit_MK - normaliser_C[confident_M, None]).clamp_(max=0.0))
+    def _make_room(self, batch: list[ModelInput], tokens: int) -> None:
+        """After running out of memory: let go of what is kept, and attempt nothing as large again."""
+        self.head.release()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if len(batch) == 1:
+            raise UnusableInput(
+                f"out of memory for a single window of {tokens} tokens; lower score.window or scorer.head_rows"
+            )
+        self.most_tokens = tokens // 2
+        note(f"out of memory for a batch of {tokens} tokens: going on with {tokens // 2} (scorer.batch_tokens sets it)")
+
+    def _score_in_halves(self, batch: list[ModelInput]) -> BatchScores:
+        middle = len(batch) // 2
+        first, second = self.score(batch[:middle]), self.score(batch[middle:])
         return BatchScores(
-            logprob_R=torch.cat(logprobs).cpu().numpy(),
-            confident_N=torch.cat(confident).cpu().numpy(),
-            candidate_id_NK=torch.cat(candidate_ids).cpu().numpy(),
-            candidate_logprob_NK=torch.cat(candidate_logprobs).cpu().numpy(),
+            np.concatenate([first.logprob_R, second.logprob_R]),
+            np.concatenate([first.confident_N, second.confident_N + len(first.logprob_R)]),
+            np.concatenate([first.candidate_id_NK, second.candidate_id_NK]),
+            np.concatenate([first.candidate_logprob_NK, second.candidate_logprob_NK]),
         )
 
     def _hidden(self, token_BL: Tensor) -> Tensor:
@@ -84,42 +108,19 @@ class TorchScorer:
         output: Tensor = self.model.base_model(input_ids=token_BL, use_cache=False)[0]
         return output
 
-    def _prepare_head(self) -> Callable[[Tensor], Tensor]:
-        """The LM head with float32 logits whatever the operands: bfloat16 logits near 0 are 0.0625 apart."""
-        head = self.model.get_output_embeddings()
-        weight_VH, bias = head.weight, getattr(head, "bias", None)
-        config = self.model.config.get_text_config()
-        scale = getattr(config, "logit_scale", None) or 1.0  # Cohere
-        scale /= getattr(config, "logits_scaling", None) or 1.0  # Granite
-        cap = getattr(config, "final_logit_softcapping", None)  # Gemma
-        fused = self.dtype != torch.float32 and self.device.type == "cuda"
-        if not fused:
-            weight_VH = weight_VH.float()
-
-        def logits(hidden_CH: Tensor) -> Tensor:
-            if fused:
-                logit_CV = torch.mm(hidden_CH, weight_VH.T, out_dtype=torch.float32)
-            else:
-                logit_CV = hidden_CH.float() @ weight_VH.T
-            if bias is not None:
-                logit_CV = logit_CV + bias.float()
-            if scale != 1.0:
-                logit_CV = logit_CV * scale
-            return torch.tanh(logit_CV / cap) * cap if cap else logit_CV
-
-        return logits
-
-    @torch.inference_mode()
-    def _self_check(self, folder: Path) -> int:
-        """Compare our chunked head with the model's own forward pass on a few tokens; return the vocabulary size.
+    def _prepare(self, folder: Path, dtype: str) -> None:
+        """Exchange what has a faster equal, and compare the result with the model as it came.
 
         Some architectures scale or shift what stands between decoder and logits. A silent difference there would
         spoil every score, so an unknown one is refused.
         """
-        token_BL = torch.arange(1, 9, device=self.device)[None] % self.model.config.get_text_config().vocab_size
-        ours_CV = self.head(self._hidden(token_BL)[0]).log_softmax(-1)
+        config = self.model.config.get_text_config()
+        length = min(_SELF_CHECK_TOKENS, getattr(config, "max_position_embeddings", None) or _SELF_CHECK_TOKENS)
+        token_BL = (torch.arange(1, length + 1, device=self.device)[None] * 7) % config.vocab_size
         theirs_CV = self.model(input_ids=token_BL, use_cache=False).logits[0].float().log_softmax(-1)
-        tolerance = _SELF_CHECK_TOLERANCE if self.dtype == torch.float32 else 0.1 + 0.02 * theirs_CV.abs().max().item()
+        self._exchange(dtype)
+        ours_CV = self.head.logits(self._hidden(token_BL)[0]).log_softmax(-1)
+        tolerance = _SELF_CHECK_TOLERANCE if dtype == "float32" else 0.1 + 0.02 * theirs_CV.abs().max().item()
         difference = (ours_CV - theirs_CV).abs().max().item()
         if not difference <= tolerance:
             kind = type(self.model).__name__
@@ -127,7 +128,16 @@ class TorchScorer:
                 f"{folder}: {kind} puts something unknown between decoder and logits "
                 f"(log-probabilities differ by {difference:.2g}); this architecture is not supported"
             )
-        return int(ours_CV.shape[-1])
+
+    def _exchange(self, dtype: str) -> None:
+        """Equal functions that run faster."""
+        for module in self.model.modules():
+            for name, child in module.named_children():
+                if isinstance(child, NewGELUActivation):  # eight operations where torch has one
+                    setattr(module, name, torch.nn.GELU(approximate="tanh"))
+        uses_sdpa = getattr(self.model.config, "_attn_implementation", None) == "sdpa"
+        if self.device.type == "cpu" and dtype == "bfloat16" and uses_sdpa:
+            self.model.set_attn_implementation(BLOCKED_ATTENTION)
 
 
 def load_causal_lm(folder: Path, dtype: torch.dtype) -> Any:
@@ -153,3 +163,8 @@ def _device(name: str) -> torch.device:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UnusableInput(f"scorer.device={name}: this machine has no CUDA device")
     return torch.device(name)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: on a GPU, or, where the operating system refuses it, on the CPU."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -10,6 +10,7 @@ from toedit.config import Config
 from toedit.console import printable, say
 from toedit.edit_corpus import plan_edit
 from toedit.editors import find_editor, rule, settings_of
+from toedit.instruction_files import DATASET_INFO, INSTRUCTIONS
 from toedit.stages import score
 
 _SAMPLES = 5
@@ -34,9 +35,15 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
     say(f"{counts['documents']:,} documents, {counts['tokens']:,} tokens; {rule(edit)}")
     say(f"eligible {counts['eligible']:,} = {shares['eligible']} of the tokens: those the rule may change")
     say(f"changed  {counts['changed']:,} = {shares['changed']}; expected {shares['expected_changed']}")
+    if counts.get("protected") or edit.protect:
+        reasons = ["prompts"] if "instructions" in counts else []
+        reasons += [f"edit.protect={','.join(edit.protect)}"] if edit.protect else []
+        say(f"protected {counts['protected']:,}: confident tokens that stay whatever is drawn ({'; '.join(reasons)})")
     if counts["unspliceable"]:
         say(f"unspliceable {counts['unspliceable']:,}: draws that text cannot carry; these tokens stay")
     keys = find_editor(edit.sampler).keys
+    if "instructions" in counts:
+        say(f"instructions {counts['instructions']:,}: rows in {artifact.path / INSTRUCTIONS}, beside {DATASET_INFO}")
     return {
         **{key: f"{getattr(edit, key):g}" if key in keys else "" for key in ("p", "k", "temperature")},
         "eligible": shares["eligible"],

@@ -8,6 +8,7 @@ from toedit.artifacts import Artifact, load_artifact
 from toedit.config import Config
 from toedit.console import duration, human, say
 from toedit.corpora import plan_corpus
+from toedit.errors import BadConfiguration
 from toedit.priors import plan_prior, planned_shape
 from toedit.scoring import plan_scores
 
@@ -18,12 +19,16 @@ def plan(config: Config) -> Artifact:
 
 def plan_from(config: Config, out: Path | None = None) -> Artifact:
     """The scores that `config` names: those at `scores.path`, else those of its corpus and prior."""
+    conditioned = config.edit.condition_on_prompt
     if config.scores.path is not None:
         path = Path(config.scores.path)
-        return load_artifact(path, ("scores",), "scores.path", f"python run.py stage=score out={path}")
+        scores = load_artifact(path, ("scores",), "scores.path", f"python run.py stage=score out={path}")
+        if not conditioned and scores.identity.get("condition_on_prompt", True):
+            raise BadConfiguration(f"edit.condition_on_prompt=false: scores.path={path} was scored with the prompts")
+        return scores
     root = Path(config.artifacts)
     corpus, prior = plan_corpus(config.corpus, root), plan_prior(config.prior, root, config.seed)
-    return plan_scores(corpus, prior, config.score, config.scorer, root, out, planned_shape(config.prior))
+    return plan_scores(corpus, prior, config.score, config.scorer, root, out, planned_shape(config.prior), conditioned)
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:

@@ -3,6 +3,7 @@
     python run.py stage=edit                                          the main job, on the embedded default
     python run.py stage=edit corpus=local corpus.path=my.jsonl prior=local prior.path=my-model out=edited
     python run.py -m stage=edit edit.p=0.9,0.99,0.999 edit.k=4,8,64   a sweep: scored once
+    python run.py experiment=paper/ablation_p scale=tiny              a whole experiment of the paper
     python run.py stage=edit dry_run=true                             what it would do, and at what cost
 
 Exit codes: 0 done, 2 bad configuration or unusable input, 3 missing input, 75 interrupted and resumable.
@@ -10,7 +11,6 @@ Exit codes: 0 done, 2 bad configuration or unusable input, 3 missing input, 75 i
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
@@ -21,7 +21,6 @@ from typing import Any
 from toedit import command
 from toedit.command import Stage
 from toedit.console import note, say
-from toedit.errors import BadConfiguration
 
 STAGES = {
     "corpus": Stage(
@@ -96,8 +95,14 @@ STAGES = {
         "the U-shaped histogram of token probabilities (Figure 5, Table 6)",
         "python run.py stage=analyze analysis=token_probability",
     ),
+    "experiment": Stage(
+        "analysis.experiment",
+        "what its points need (configs/experiment/)",
+        "a whole experiment: its table beside the published numbers, its data, its figure",
+        "python run.py experiment=paper/ablation_p scale=tiny",
+    ),
 }
-
+command.STAGES.update(STAGES)
 
 _failures: list[BaseException] = []
 
@@ -138,11 +143,10 @@ def run(composed: Any) -> None:
 
 
 def run_point(composed: Any) -> dict[str, str]:
-    """Run the stage that the configuration names; return its row."""
+    """Run the stage that the configuration names, or else its experiment; return its row."""
     config = command.build_config(composed)
-    if config.stage.name not in STAGES:
-        raise BadConfiguration(f"stage={config.stage.name}: choose one of {', '.join(STAGES)}")
-    return command.run_stage(importlib.import_module(STAGES[config.stage.name].module), config)
+    name = "experiment" if config.stage.name is None and config.experiment.name else config.stage.name
+    return command.run_stage(command.stage_module(name), config)
 
 
 def main(arguments: list[str]) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import importlib
 import json
 import re
 import signal
@@ -36,6 +37,19 @@ class Stage:
     reads: str
     writes: str
     example: str
+
+
+# --- the table of stages ----------------------------------------------------------------------------------------------
+
+STAGES: dict[str, Stage] = {}
+"""By name; `run.py` fills it."""
+
+
+def stage_module(name: str | None) -> ModuleType:
+    """The module of a stage, imported now. Raises BadConfiguration where there is no such stage."""
+    if name not in STAGES:
+        raise BadConfiguration(f"stage={name}: choose one of {', '.join(STAGES)}")
+    return importlib.import_module(STAGES[name].module)
 
 
 # --- strict configuration ---------------------------------------------------------------------------------------------
@@ -95,8 +109,11 @@ def unknown_key(key: str) -> str:
 def explain(error: Exception) -> str:
     """One line for an error of Hydra or OmegaConf, which speak in several."""
     text, cause = str(error).strip(), str(error.__cause__ or "").strip()
-    if group := re.search(r"Could not find '([^']+)/([^']+)'", text):
+    listed = re.search(r"Available options in '([^']+)'", text)  # of `experiment`, for experiment=paper/ablation_p
+    group = re.search(rf"Could not find '({re.escape(listed[1])})/([^']+)'", text) if listed else None
+    if group:
         options = re.findall(r"^\t(?!provider)(\S+)$", text, re.MULTILINE)
+        options += _choices_in_folders(group[1], re.findall(r"path=file://(.+)$", text, re.MULTILINE))
         close = difflib.get_close_matches(group[2], options, n=1, cutoff=0.5)
         hint = f"did you mean {close[0]}? " if close else ""
         return f"{group[1]}={group[2]}: no such choice; {hint}there are {', '.join(options)}"
@@ -106,6 +123,14 @@ def explain(error: Exception) -> str:
     if override := re.search(r"Could not (?:override|delete from config\.) '([^'@]+)[^']*'", text):
         return unknown_key(override[1])
     return " ".join(text.splitlines()[:2]) or type(error).__name__
+
+
+def _choices_in_folders(group: str, roots: Sequence[str]) -> list[str]:
+    """Choices such as `paper/ablation_p`: Hydra lists a group's own files only."""
+    folders = [Path(root) / group for root in roots]
+    return sorted(
+        file.relative_to(folder).with_suffix("").as_posix() for folder in folders for file in folder.glob("*/**/*.yaml")
+    )
 
 
 # --- one stage --------------------------------------------------------------------------------------------------------

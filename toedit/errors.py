@@ -39,6 +39,14 @@ class Interrupted(ToEditError):
     exit_code = 75
 
 
+class PointsFailed(ToEditError):
+    """Some points of an experiment failed; the exit code is that of the first."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 @contextmanager
 def naming(own: str, key: str) -> Iterator[None]:
     """An error that begins with the key `own` begins with `key` instead: a section used under another name."""

@@ -30,8 +30,8 @@ from toedit.config import SynthesisConfig
 from toedit.console import Progress
 from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_name, shard_paths
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.prior_pass import context_id
 from toedit.priors import model_folder, model_shape
-from toedit.scoring import context_id
 from toedit.tokenizing import load_tokenizer, plain_tokenizer, read_definition
 from toedit.uniforms import document_keys
 from toedit.workspace import Result, Workspace

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
@@ -28,9 +29,12 @@ __all__ = [
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "ExperimentConfig",
     "MixConfig",
     "PlanConfig",
     "PriorConfig",
+    "PublishedConfig",
+    "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
     "ShapeConfig",
@@ -90,6 +94,10 @@ class Config:
     """How text becomes token files."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
     """How a synthetic corpus is sampled."""
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    """A whole experiment instead of one stage."""
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    """How big the experiment is."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

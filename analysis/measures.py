@@ -1,0 +1,68 @@
+"""What can be measured at a finished artifact: the columns that the table of an experiment may show.
+
+| artifact | measures |
+|---|---|
+| edited corpus | `tokens`; `eligible`, `expected_changed`, `changed`, `unspliceable` of them; `changed_of_eligible` |
+| eval | `<set>.<metric>` of every row of results.json |
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from toedit.errors import UnusableInput
+from toedit.workspace import read_manifest
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number. Where it is a count of random draws, `hits` of `trials` came true and the value is hits / total."""
+
+    value: float
+    share_of: str = ""
+    """What it is a share of (`tokens`); empty: it is no share."""
+    hits: int | None = None
+    trials: int | None = None
+    total: int | None = None
+
+
+def measure(folder: Path) -> dict[str, Measure]:
+    """Every measure of the artifact in `folder`, by name."""
+    manifest = read_manifest(folder)
+    if manifest["kind"] not in _BY_KIND:
+        raise UnusableInput(f"{folder}: nothing is known to measure at a {manifest['kind']} artifact")
+    return _BY_KIND[manifest["kind"]](folder, manifest)
+
+
+def _of_edit(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
+    counts = manifest["counts"]
+    tokens, eligible, changed = counts["tokens"], counts["eligible"], counts["changed"]
+    trials = eligible if "seed" in manifest["identity"] else None  # deletions draw nothing
+    return {
+        "tokens": Measure(tokens),
+        "eligible": _share(eligible, tokens),
+        "expected_changed": _share(counts["expected_changed"], tokens),
+        "changed": _share(changed, tokens, trials),
+        "unspliceable": _share(counts["unspliceable"], tokens, trials),
+        "changed_of_eligible": _share(changed, eligible, trials, "eligible"),
+    }
+
+
+def _share(part: float, total: int, trials: int | None = None, share_of: str = "tokens") -> Measure:
+    hits = int(part) if trials else None
+    return Measure(part / max(total, 1), share_of, hits, trials or None, total)
+
+
+def _of_eval(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
+    rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    return {f"{row['set']}.{row['metric']}": Measure(float(row["value"])) for row in rows}
+
+
+_BY_KIND: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, Measure]]] = {
+    "edited_corpus": _of_edit,
+    "eval": _of_eval,
+}

@@ -1,0 +1,92 @@
+"""Settings of whole experiments (`experiment=`) and of their size (`scale=`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from toedit.config.checks import require
+
+
+@dataclass
+class PublishedConfig:
+    """Published numbers to stand beside ours."""
+
+    table: str | None = None
+    """A table of analysis/published.yaml; null: there is none to compare with."""
+    rows: dict[str, str] = field(default_factory=dict)
+    """{setting of this experiment: row of that table}."""
+    columns: list[str] = field(default_factory=list)
+    """Columns of that table; empty: all."""
+    drawn: list[str] = field(default_factory=list)
+    """Those of them that are per cent of the tokens and belong into the figure."""
+
+
+@dataclass
+class ExperimentConfig:
+    """A whole experiment: its points are arms x grid x seeds, each of them one ordinary command."""
+
+    name: str | None = None
+    """`paper/ablation_p`; null: no experiment."""
+    title: str = ""
+    """What the table says on top."""
+    stage: str = "edit"
+    """The stage that each point ends in; everything before it is built as needed."""
+    arms: dict[str, list[str]] = field(default_factory=dict)
+    """Settings by name, each a list of overrides (`edit=rejection`); empty: the command's own setting alone."""
+    grid: list[str] = field(default_factory=list)
+    """Sweeps as after `-m` (`edit.p=0.9,0.99`): every arm runs with every combination."""
+    seeds: list[int] | None = None
+    """Every setting runs once with each, so that differences are paired; null: those of the scale."""
+    seed_keys: list[str] = field(default_factory=lambda: ["seed"])
+    """The keys that take the seed; `edit.seed` where a new prior each time is not wanted."""
+    columns: dict[str, str] = field(default_factory=dict)
+    """{measure of a point: its name in the table}, from left to right."""
+    figure: list[str] = field(default_factory=list)
+    """Measures in the figure; empty: all columns."""
+    baseline: str | None = None
+    """A setting: table.csv then also holds the other settings' differences from it, seed by seed."""
+    published: PublishedConfig = field(default_factory=PublishedConfig)
+    """Published numbers to stand beside ours."""
+    planned: dict[str, str] = field(default_factory=dict)
+    """{column: what will fill it}: shown as not run, so that nobody takes a published number for ours."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences below the table."""
+    jobs: int = 1
+    """Points built at the same time, each in a process of its own; what they share is built once before."""
+
+    def __post_init__(self) -> None:
+        require(self.jobs >= 1, "experiment.jobs", self.jobs, "must be at least 1")
+        if self.seeds is not None:
+            require_different("experiment.seeds", self.seeds)
+        if self.name is None:
+            return
+        require(bool(self.seed_keys), "experiment.seed_keys", self.seed_keys, "must name at least one key")
+        require(bool(self.columns), "experiment.columns", self.columns, "must name at least one measure")
+        for name in self.figure:
+            require(name in self.columns, "experiment.figure", name, "is not among experiment.columns")
+        for name in self.published.drawn if self.published.columns else ():
+            require(name in self.published.columns, "experiment.published.drawn", name, "is not among its columns")
+        written = {f"experiment.arms.{arm}": overrides for arm, overrides in self.arms.items()}
+        for key, overrides in (written | {"experiment.grid": self.grid}).items():
+            for override in overrides:
+                require("=" in override, key, override, "is no override (key=value)")
+
+
+@dataclass
+class ScaleConfig:
+    """How big an experiment is."""
+
+    name: str = "tiny"
+    """tiny (this machine, no download), small (one GPU) or paper (the published size)."""
+    sample_documents: int = 2000
+    """Documents where an experiment needs a sample of the corpus only."""
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    """The seeds of an experiment that does not name its own."""
+
+    def __post_init__(self) -> None:
+        require_different("scale.seeds", self.seeds)
+        require(self.sample_documents >= 1, "scale.sample_documents", self.sample_documents, "must be at least 1")
+
+
+def require_different(key: str, values: list[int]) -> None:
+    require(0 < len(values) == len(set(values)), key, values, "must be a list of different values")

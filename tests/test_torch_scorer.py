@@ -16,6 +16,7 @@ from toedit.config import ScoreConfig, ScorerConfig
 from toedit.console import Progress
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.prior_pass import PriorPass
+from toedit.scorers import compiled_kernels
 from toedit.scorers.torch import TorchScorer
 from toedit.windows import ModelInput, windows
 
@@ -242,43 +243,65 @@ def test_float32_products_stay_in_float32():
     assert (product - a.double() @ b.double()).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize("rows, hidden, entries", [(1, 2, 1), (5, 64, 63), (6, 96, 64), (13, 70, 131), (100, 32, 1000)])
-def test_the_compiled_head_is_the_product_in_float32(rows, hidden, entries):
-    """bfloat16 operands, float32 logits; where it cannot be compiled, PyTorch's float32 product stands in."""
-    from toedit.scorers.compiled_head import compiled_head
+@pytest.fixture
+def kernels():
+    """The compiled kernels; where this machine can have them, it must."""
+    found = compiled_kernels.compiled_kernels()
+    usable = torch.cpu._is_avx512_bf16_supported() and any(map(shutil.which, ("cc", "gcc", "clang")))
+    assert (found is not None) == usable
+    if found is None:
+        pytest.skip("this processor has no AVX-512 BF16, or there is no C compiler")
+    return found
 
+
+@pytest.mark.parametrize("rows, hidden, entries", [(1, 2, 1), (5, 64, 63), (6, 96, 64), (13, 70, 131), (100, 32, 9000)])
+def test_compiled_kernels_are_product_log_sum_exp_and_top_k(kernels, rows, hidden, entries):
     generator = torch.Generator().manual_seed(rows)
     weight = torch.randn(entries, hidden, generator=generator).bfloat16()
-    states = torch.randn(rows, hidden, generator=generator).bfloat16()
-    head = compiled_head(weight)
-    usable = torch.cpu._is_avx512_bf16_supported() and any(map(shutil.which, ("cc", "gcc", "clang")))
-    assert (head is not None) == usable
-    assert compiled_head(weight.float()) is None
-    assert compiled_head(torch.zeros(4, 3, dtype=torch.bfloat16)) is None  # pairs of hidden units
-    if head is not None:
-        exact = states.double() @ weight.double().T
-        out = head.logits(states, torch.full((rows, entries), 7.0))
-        torch.testing.assert_close(out.double(), exact, atol=1e-4, rtol=1e-5)
+    states = 3 * torch.randn(rows, hidden, generator=generator).bfloat16()
+    exact = states.double() @ weight.double().T
+    logits = kernels.product(states, kernels.pack(weight), torch.full((rows, entries), 7.0))
+    torch.testing.assert_close(logits.double(), exact, atol=1e-4, rtol=1e-5)
+    torch.testing.assert_close(kernels.log_sum_exp(logits).double(), exact.logsumexp(-1), atol=1e-4, rtol=1e-6)
+    chosen = torch.arange(0, rows, 3)
+    for k in {1, min(8, entries), min(64, entries)}:
+        values, ids = kernels.top(logits, chosen, k)
+        assert torch.equal(values, logits[chosen].topk(k).values)
+        assert torch.equal(logits[chosen].gather(1, ids.long()), values)
+        assert all(len(set(row)) == k for row in ids.tolist())
+    assert kernels.pack(weight.float()) is None
+    assert kernels.pack(torch.zeros(4, 3, dtype=torch.bfloat16)) is None  # it reads hidden units in pairs
 
 
-def test_without_a_compiler_the_numbers_are_the_same(small_prior, monkeypatch):
-    from toedit.scorers import compiled_head
+def test_compiled_log_sum_exp_of_odd_rows(kernels):
+    inf, nan = float("inf"), float("nan")
+    logits = torch.tensor([[1e4, 1e4, -1e4], [-inf, 2.0, -inf], [0.0, nan, 1.0], [nan, nan, nan], [0.0, inf, 0.0]])
+    result = kernels.log_sum_exp(logits)
+    torch.testing.assert_close(result[:2], logits[:2].logsumexp(-1))
+    assert not result[2:].isfinite().any()  # which stops the stage
+    equal = kernels.top(torch.zeros(1, 40), torch.tensor([0]), 5)[1]
+    assert equal.tolist() == [[0, 1, 2, 3, 4]]  # of equals the first, whatever the machine
 
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_without_a_compiler_the_numbers_are_the_same(small_prior, monkeypatch, dtype):
     text = ["The cat sat quietly on the mat, as the story goes. " * 3]
-    score = ScoreConfig(dtype="bfloat16", min_p=0.5)
-    with_it = scores_of(PriorPass(small_prior, score, ScorerConfig()), text)
-    switched_off = PriorPass(small_prior, score, ScorerConfig(compiled_head=False))
-    assert switched_off.scorers[0].versions["head"] == "torch"
-    monkeypatch.setattr(compiled_head.shutil, "which", lambda name: None)
-    compiled_head._library.cache_clear()
+    score = ScoreConfig(dtype=dtype, min_p=0.5)
+    with_them = scores_of(PriorPass(small_prior, score, ScorerConfig()), text)
+    switched_off = PriorPass(small_prior, score, ScorerConfig(compiled_kernels=False))
+    monkeypatch.setattr(compiled_kernels.shutil, "which", lambda name: None)
+    compiled_kernels.compiled_kernels.cache_clear()
     try:
         without = PriorPass(small_prior, score, ScorerConfig())
     finally:
         monkeypatch.undo()
-        compiled_head._library.cache_clear()
-    assert without.scorers[0].versions["head"] == "torch"
+        compiled_kernels.compiled_kernels.cache_clear()
     for prior in (switched_off, without):
-        np.testing.assert_allclose(scores_of(prior, text).logprob_T, with_it.logprob_T, atol=1e-4)
+        assert prior.scorers[0].versions["head"] == "torch"
+        scores = scores_of(prior, text)
+        np.testing.assert_allclose(scores.logprob_T, with_them.logprob_T, atol=1e-4)
+        np.testing.assert_array_equal(scores.candidate_position_N, with_them.candidate_position_N)
+        np.testing.assert_allclose(scores.candidate_logprob_NK, with_them.candidate_logprob_NK, atol=1e-4)
 
 
 def test_large_logits_keep_their_log_probabilities():

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -144,22 +146,35 @@ def _score_shards(
             )
 
     engines = len(prior.scorers)
-    pools = [ThreadPoolExecutor(workers) for workers in (1, engines, 1)]
-    readers, scorers, writers = pools
+    readers, writers = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
+    scorers = ThreadPoolExecutor(engines) if engines > 1 else _InThisThread()
+    coming = iter(shards)
+    ahead = deque((path, readers.submit(prepare, path)) for path in islice(coming, engines + 1))
     unwritten: deque[Future[None]] = deque()
     try:
-        for path in shards:
-            prepared = readers.submit(prepare, path)
+        while ahead:
+            path, prepared = ahead.popleft()
+            if (following := next(coming, None)) is not None:
+                ahead.append((following, readers.submit(prepare, following)))
             scored = scorers.submit(score, path, prepared)
             unwritten.append(writers.submit(write, path, prepared, scored))
-            while len(unwritten) > engines + 2:
+            while len(unwritten) > engines + 1:
                 unwritten.popleft().result()
         for written in unwritten:
             written.result()
     finally:
         prior.stop.set()  # after an error or Ctrl-C nothing more is begun
-        for pool in pools:
+        for pool in (readers, scorers, writers):
             pool.shutdown(cancel_futures=True)
+
+
+class _InThisThread(Executor):
+    """Does at once what it is given. A single engine works here: torch is slower in any thread but the first."""
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        done.set_result(work(*arguments, **named))
+        return done
 
 
 def _name(shard: Path) -> str:

@@ -67,8 +67,8 @@ class ScorerConfig:
     """Tokens in a batch, padding included."""
     head_rows: int | None = None
     """torch: rows of the LM head computed at a time, which bounds the logits in memory; null: by vocabulary."""
-    compiled_head: bool = True
-    """torch: on a CPU with bfloat16 units, compile the LM head's product in C once, where there is a compiler."""
+    compiled_kernels: bool = True
+    """torch: on a CPU with bfloat16 units, run the LM head in C, compiled once where there is a compiler."""
     threads: int | None = None
     """CPU threads of a process; null leaves torch's own choice."""
     processes: int | None = None

@@ -2,7 +2,7 @@
 
 What makes it fast: batches of similar lengths by token budget, right-padded, so that causal attention needs no mask;
 the LM head in chunks and only for rows that are asked for (`head.py`). On a CPU also: attention in blocks
-(`attention.py`), the head's bfloat16 product in C (`compiled_head.py`), float32 products by the faster library
+(`attention.py`), the head in C (`compiled_kernels.py`), float32 products by the faster library
 (`precision.py`).
 
 A batch that does not fit into memory is halved, and so are those after it.
@@ -46,8 +46,8 @@ class TorchScorer:
         self.versions = {"torch": torch.__version__, "transformers": transformers.__version__}
         self.model = load_causal_lm(model, getattr(torch, score.dtype))
         torch.nn.Module.to(self.model, self.device).eval()
-        self.head = LanguageModelHead(self.model, scorer.head_rows, scorer.compiled_head)
-        self.versions["head"] = "compiled" if self.head.compiled is not None else "torch"
+        self.head = LanguageModelHead(self.model, scorer.head_rows, scorer.compiled_kernels)
+        self.versions["head"] = "compiled" if self.head.kernels is not None else "torch"
         self.threshold = math.log(score.min_p) if score.min_p > 0 else -math.inf
         self.top_k = min(score.top_k, self.head.vocabulary_size)
         self.most_tokens = math.inf

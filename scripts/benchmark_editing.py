@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 class StandIn:
     """A scorer of constant time: every eighth token is confident, its candidates are itself and its neighbours."""
+
+    versions: ClassVar[dict[str, str]] = {}
+    batch_tokens = 4096
 
     def __init__(self, top_k: int, vocabulary_size: int) -> None:
         self.top_k, self.vocabulary_size = top_k, vocabulary_size

@@ -29,8 +29,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 VLLM_PYTHON = REPOSITORY / os.environ.get("TOEDIT_VLLM_VENV", ".venv-vllm") / "bin" / "python"
 TOP_K = 8
 SIZES = {  # name: (kind, hidden, intermediate, layers, heads, vocabulary, context, tokens of text)
-    "1M": ("llama", 96, 256, 2, 3, 8192, 2048, 300_000),
-    "10M": ("llama", 320, 864, 6, 5, 8192, 2048, 120_000),
+    "1M": ("llama", 96, 256, 2, 3, 8192, 2048, 400_000),
+    "10M": ("llama", 320, 864, 6, 5, 8192, 2048, 150_000),
     "124M": ("gpt2", 768, 3072, 12, 12, 50257, 1024, 40_000),
 }
 CONTENDERS = ("ours", "plain", "vllm_flat", "released")
@@ -277,8 +277,7 @@ def prepare(work: Path, name: str, vocabulary: int | None, tokens: int | None, d
                 budget -= length
     file = work / "texts.jsonl"
     file.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts), encoding="utf-8")
-    shard_bytes = max(sum(map(len, texts)) // 8, 10_000)
-    corpus = plan_corpus(CorpusConfig(kind="local", path=str(file), shard_bytes=shard_bytes), work / "corpus")
+    corpus = plan_corpus(CorpusConfig(kind="local", path=str(file)), work / "corpus")
     corpus.ensure()
 
     prior = PriorPass(folder, ScoreConfig(min_p=1.0, dtype=dtype, window=context), ScorerConfig())

@@ -37,7 +37,7 @@ def variants(score: ScoreConfig, window: int) -> dict[str, tuple[ScoreConfig, Sc
     """The reference first. A shorter window is another model of the text, not noise: its rows are there for scale."""
     score = replace(score, min_p=1.0, dtype="float32", window=window)
     low = replace(score, dtype="bfloat16")
-    torch, vllm = ScorerConfig(), ScorerConfig(kind="vllm", batch_tokens=16384)
+    torch, vllm = ScorerConfig(batch_tokens=4096), ScorerConfig(kind="vllm", batch_tokens=16384)
     return {
         "torch, float32, batches of 4,096 tokens": (score, torch),
         "batches of 512": (score, replace(torch, batch_tokens=512)),

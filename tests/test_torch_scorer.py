@@ -273,6 +273,14 @@ def test_compiled_kernels_are_product_log_sum_exp_and_top_k(kernels, rows, hidde
     assert kernels.pack(torch.zeros(4, 3, dtype=torch.bfloat16)) is None  # it reads hidden units in pairs
 
 
+def test_compiled_gelu_is_the_tanh_form(kernels):
+    x = torch.cat([torch.linspace(-12, 12, 5004), torch.tensor([0.0, -0.0, 1e30, -1e30, float("nan")])]).bfloat16()
+    ours = kernels.gelu(x[:-1].view(2, -1))
+    theirs = torch.nn.functional.gelu(x[:-1].float(), approximate="tanh").view(2, -1)
+    torch.testing.assert_close(ours.float(), theirs, rtol=2**-7, atol=1e-6)
+    assert kernels.gelu(x)[-1].isnan()
+
+
 def test_compiled_log_sum_exp_of_odd_rows(kernels):
     inf, nan = float("inf"), float("nan")
     logits = torch.tensor([[1e4, 1e4, -1e4], [-inf, 2.0, -inf], [0.0, nan, 1.0], [nan, nan, nan], [0.0, inf, 0.0]])

@@ -62,8 +62,8 @@ class PriorPass:
             raise BadConfiguration(
                 f"score.min_context={self.min_context}: must be below the prior's window of {self.window}"
             )
-        self.batch_tokens = scorer.batch_tokens
         self.scorers: list[Scorer] = load_scorers(model, score, scorer)
+        self.batch_tokens = self.scorers[0].batch_tokens
         self.stop = threading.Event()
         """Set from outside: work in other threads ends after its batch."""
         self.started, self.tokens = time.monotonic(), 0

@@ -22,7 +22,7 @@ import numpy as np
 from toedit.artifacts import Artifact
 from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
-from toedit.costs import corpus_tokens, flops_per_token, head_rows, score_bytes_per_token
+from toedit.costs import batch_tokens, corpus_tokens, flops_per_token, head_rows, score_bytes_per_token
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration
 from toedit.instructions import holds_instructions
@@ -189,7 +189,8 @@ def _estimate(corpus: Artifact, shape: ShapeConfig, score: ScoreConfig, scorer: 
     vocabulary = shape.vocabulary_size or 0
     rows = scorer.head_rows or head_rows(vocabulary or 1, gpu=scorer.device.startswith("cuda"))
     logits = 8 * rows * vocabulary  # and as many exponentials
-    hidden = width * scorer.batch_tokens * (shape.hidden_size or 0)
+    batch = scorer.batch_tokens or batch_tokens(scorer.kind, gpu=scorer.device.startswith("cuda"))
+    hidden = width * batch * (shape.hidden_size or 0)
     cost = {
         "parameters": human(shape.parameters),
         "memory": f"{human(width * shape.parameters, 'B')} weights, {human(logits + 8 * hidden, 'B')} activations",

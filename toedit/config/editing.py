@@ -63,8 +63,8 @@ class ScorerConfig:
     """torch, or vllm in the environment of scripts/environment_vllm.sh."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N; vLLM knows auto only, and CUDA_VISIBLE_DEVICES."""
-    batch_tokens: int = 4096
-    """Tokens in a batch, padding included."""
+    batch_tokens: int | None = None
+    """Tokens in a batch, padding included; null: what suits the engine and the device."""
     head_rows: int | None = None
     """torch: rows of the LM head computed at a time, which bounds the logits in memory; null: by vocabulary."""
     compiled_kernels: bool = True
@@ -82,7 +82,8 @@ class ScorerConfig:
         require_one_of("scorer.kind", self.kind, ("torch", "vllm"))
         if self.kind == "vllm":
             require(self.device == "auto", "scorer.device", self.device, "vLLM takes auto; see CUDA_VISIBLE_DEVICES")
-        require(self.batch_tokens >= 1, "scorer.batch_tokens", self.batch_tokens, "must be at least 1")
+        tokens = self.batch_tokens
+        require(tokens is None or tokens >= 1, "scorer.batch_tokens", tokens, "must be at least 1, or null")
         rows = self.head_rows
         require(rows is None or rows >= 1, "scorer.head_rows", rows, "must be at least 1, or null")
         require(self.threads is None or self.threads >= 1, "scorer.threads", self.threads, "must be at least 1")

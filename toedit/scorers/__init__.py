@@ -41,6 +41,8 @@ class Scorer(Protocol):
 
     versions: dict[str, str]
     """Of the libraries that compute: noted in the manifest."""
+    batch_tokens: int
+    """Tokens in a batch, padding included: what is asked for, or what suits engine and device."""
 
     def score(self, batch: list[ModelInput]) -> BatchScores:
         """Log-probability of each asked token given its prefix, and candidates of the confident ones."""

@@ -48,7 +48,9 @@ class ScorerElsewhere:
             )  # its stdout is our stderr: stdout is for results
         self.connection = Connection(ours.detach())
         weakref.finalize(self, _stop, self.process, self.connection)
-        self.versions: dict[str, str] = self._ask((model.resolve(), score, scorer))
+        self.versions: dict[str, str]
+        self.batch_tokens: int
+        self.versions, self.batch_tokens = self._ask((model.resolve(), score, scorer))
 
     def score(self, batch: list[ModelInput]) -> BatchScores:
         scores: BatchScores = self._ask(batch)
@@ -86,7 +88,7 @@ def serve(descriptor: int) -> None:
                 from toedit.scorers.torch import TorchScorer
 
                 scorer = TorchScorer(model, score, settings)
-            parent.send(scorer.versions)
+            parent.send((scorer.versions, scorer.batch_tokens))
             while True:
                 parent.send(scorer.score(parent.recv()))
         except ToEditError as error:

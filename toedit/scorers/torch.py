@@ -20,13 +20,15 @@ import numpy as np
 import torch
 import transformers
 from torch import Tensor
-from transformers.activations import NewGELUActivation
+from transformers.activations import GELUTanh, NewGELUActivation
 
 from toedit.config import ScoreConfig, ScorerConfig
 from toedit.console import note
+from toedit.costs import batch_tokens
 from toedit.errors import UnusableInput
 from toedit.scorers import BatchScores
 from toedit.scorers.attention import NAME as BLOCKED_ATTENTION
+from toedit.scorers.compiled_kernels import CompiledGELU
 from toedit.scorers.head import LanguageModelHead
 from toedit.scorers.precision import fast_float32
 from toedit.windows import ModelInput
@@ -48,6 +50,7 @@ class TorchScorer:
         torch.nn.Module.to(self.model, self.device).eval()
         self.head = LanguageModelHead(self.model, scorer.head_rows, scorer.compiled_kernels)
         self.versions["head"] = "compiled" if self.head.kernels is not None else "torch"
+        self.batch_tokens = scorer.batch_tokens or batch_tokens("torch", gpu=self.device.type == "cuda")
         self.threshold = math.log(score.min_p) if score.min_p > 0 else -math.inf
         self.top_k = min(score.top_k, self.head.vocabulary_size)
         self.most_tokens = math.inf
@@ -131,10 +134,12 @@ class TorchScorer:
 
     def _exchange(self, dtype: str) -> None:
         """Equal functions that run faster."""
-        for module in self.model.modules():
+        kernels = self.head.kernels if dtype == "bfloat16" else None
+        gelu = torch.nn.GELU(approximate="tanh") if kernels is None else CompiledGELU(kernels)
+        for module in list(self.model.modules()):
             for name, child in module.named_children():
-                if isinstance(child, NewGELUActivation):  # eight operations where torch has one
-                    setattr(module, name, torch.nn.GELU(approximate="tanh"))
+                if isinstance(child, (NewGELUActivation, GELUTanh)):
+                    setattr(module, name, gelu)
         uses_sdpa = getattr(self.model.config, "_attn_implementation", None) == "sdpa"
         if self.device.type == "cpu" and dtype == "bfloat16" and uses_sdpa:
             self.model.set_attn_implementation(BLOCKED_ATTENTION)

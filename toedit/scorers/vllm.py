@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from toedit.config import ScoreConfig, ScorerConfig
+from toedit.costs import batch_tokens as usual_batch_tokens
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.priors import model_shape
 from toedit.scorers import BatchScores
@@ -81,7 +82,7 @@ class VllmScorer:
         self.vocabulary_size = shape.vocabulary_size
         self.top_k = min(score.top_k, self.vocabulary_size)
         self.threshold = math.log(score.min_p) if score.min_p > 0 else -math.inf
-        self.batch_tokens = scorer.batch_tokens
+        self.batch_tokens = scorer.batch_tokens or usual_batch_tokens("vllm", gpu=False)
         self.versions = {"vllm": str(found), "torch": metadata.version("torch")}
         window = min(score.window, shape.context or score.window)
         # The reference first: two copies of the model are never in memory together.

@@ -1,4 +1,4 @@
-/* What the LM head does on a CPU with AVX-512 BF16: the product, log-sum-exp, the top K of some rows.
+/* For CPUs with AVX-512 BF16: the LM head's product, log-sum-exp and top K of some rows; GELU.
  *
  * PyTorch's product of bfloat16 matrices on a CPU returns bfloat16, which is too coarse for logits, and its float32
  * product runs at half the rate; its log-sum-exp and top-K take longer than the product of a small prior. Compiled and
@@ -151,6 +151,29 @@ void top(const float *logits, const int64_t *rows, float *values, int32_t *ids, 
         int64_t id = v + __builtin_ctz(lanes);
         held = insert(x[id], (int32_t)id, values + m * K, ids + m * K, held, K);
       }
+    }
+  }
+}
+
+/* --- GELU, tanh form, of bfloat16 numbers ----------------------------------------------------------------------------- */
+
+/* x [count] -> result [count]: x / (1 + e^-2u), u = sqrt(2 / pi) (x + 0.044715 x^3), which is the tanh form */
+void gelu(const uint16_t *x, uint16_t *result, int64_t count, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t first = 0; first < count; first += BLOCK) {
+    int64_t stop = first + BLOCK < count ? first + BLOCK : count;
+    for (int64_t i = first; i < stop; i += 16) {
+      __mmask16 lanes = LANES(stop - i);
+      __m512i bits = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, x + i)), 16);
+      __m512 v = _mm512_castsi512_ps(bits);
+      __m512 cubic = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_mul_ps(v, v), v), _mm512_set1_ps(0.044715f), v);
+      __m512 twice = _mm512_mul_ps(cubic, _mm512_set1_ps(1.59576912f)); /* 2u */
+      __m512 small = exponential(_mm512_sub_ps(_mm512_setzero_ps(), _mm512_abs_ps(twice)));
+      __m512 one = _mm512_set1_ps(1.0f);
+      __mmask16 negative = _mm512_cmp_ps_mask(twice, _mm512_setzero_ps(), _CMP_LT_OQ);
+      __m512 numerator = _mm512_mask_mul_ps(v, negative, v, small); /* x e^2u / (1 + e^2u) where u < 0 */
+      __m512 value = _mm512_div_ps(numerator, _mm512_add_ps(one, small));
+      _mm256_mask_storeu_epi16(result + i, lanes, (__m256i)_mm512_cvtneps_pbh(value));
     }
   }
 }

@@ -89,7 +89,7 @@ def plain(case: dict[str, Any]) -> dict[str, float]:
     tokenizer = transformers.AutoTokenizer.from_pretrained(case["model"])
     texts = read_texts(case)
     best = None
-    for size in case.get("batch_sizes", (1, 8, 32)):
+    for size in case.get("batch_sizes", (1, 8)):
         reset_peak()
         started, tokens, kept = time.perf_counter(), 0, []
         with torch.inference_mode():

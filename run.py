@@ -72,6 +72,12 @@ STAGES = {
         "diff.html: documents tinted by probability, edits marked",
         "python run.py stage=diff diff.documents=3",
     ),
+    "pretrain": Stage(
+        "pretrain.stage",
+        "tokens",
+        "a language model from scratch: hf/, metrics.csv, state/",
+        "python run.py stage=pretrain tokens.path=my-tokens",
+    ),
     "analyze": Stage(
         "analysis.token_probability",
         "scores",

@@ -14,6 +14,7 @@ from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
+from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
 
 __all__ = [
     "AnalysisConfig",
@@ -23,12 +24,16 @@ __all__ = [
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "ModelConfig",
     "PlanConfig",
     "PriorConfig",
+    "RecipeConfig",
     "ScoreConfig",
     "ScorerConfig",
     "ShapeConfig",
     "StageConfig",
+    "TrackerConfig",
+    "TrainerConfig",
     "TrainingConfig",
 ]
 
@@ -75,6 +80,18 @@ class Config:
     """What analyze computes."""
     plan: PlanConfig = field(default_factory=PlanConfig)
     """What plan assumes, and what forecast computes."""
+    tokens: ArtifactConfig = field(default_factory=ArtifactConfig)
+    """The tokens that pretrain reads."""
+    validation_tokens: ArtifactConfig = field(default_factory=ArtifactConfig)
+    """Tokens whose loss pretrain measures on the way; null: none."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The architecture that pretrain trains."""
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    """How it is trained."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """How the training is run here."""
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    """Where its curves go."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

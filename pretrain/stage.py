@@ -1,0 +1,142 @@
+"""`python run.py stage=pretrain`: a language model from scratch.
+
+Reads a tokens artifact (`tokens.path`), and another for validation where `validation_tokens.path` names one. Writes a
+checkpoint artifact: `hf/` (an ordinary Hugging Face folder), `metrics.csv`, and `state/`, the last checkpoint.
+
+    python run.py stage=pretrain model=gpt2_124m trainer.nproc=8 tokens.path=my-tokens
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from pretrain.job import OUTCOME, Job
+from toedit.artifacts import Artifact, load_artifact
+from toedit.config import ArtifactConfig, Config
+from toedit.console import human, say
+from toedit.errors import BadConfiguration, UnusableInput
+from toedit.workspace import Result, Workspace
+
+
+def plan(config: Config) -> Artifact:
+    tokens = tokens_of(config.tokens, "tokens.path")
+    inputs = {"tokens": tokens}
+    if config.validation_tokens.path is not None:
+        inputs["validation"] = tokens_of(config.validation_tokens, "validation_tokens.path")
+    _check(config, inputs)
+    model, recipe = asdict(config.model), asdict(config.recipe)
+    if config.recipe.steps is not None:
+        del recipe["epochs"]
+    return Artifact(
+        kind="checkpoint",
+        name=f"{config.model.name}.{tokens.name}",
+        identity={
+            "model": {key: value for key, value in model.items() if key != "name"},
+            "recipe": {key: value for key, value in recipe.items() if key != "name"},
+            "seed": config.seed,
+        },
+        inputs=inputs,
+        root=Path(config.artifacts),
+        out=Path(config.out) if config.out else None,
+        build=partial(build, config=config),
+        estimate=partial(_estimate, config, tokens),
+    )
+
+
+def tokens_of(section: ArtifactConfig, key: str) -> Artifact:
+    """The tokens that a section names."""
+    if section.path is None:  # the place where the tokens of the other settings will be planned
+        raise BadConfiguration(f"{key}=null: name the folder of a tokens artifact")
+    return load_artifact(Path(section.path), ("tokens",), key, f"python run.py stage=tokenize out={section.path}")
+
+
+def _check(config: Config, inputs: dict[str, Artifact]) -> None:
+    """Refuse tokens that are not the model's, before anything is loaded."""
+    from pretrain.models import architecture, require_positions
+    from toedit.tokenizing import load_tokenizer
+
+    sizes = {}
+    for role, tokens in inputs.items():
+        key = "tokens.path" if role == "tokens" else "validation_tokens.path"
+        folder, eos_id = tokens.path / "tokenizer", tokens.identity.get("eos_id")
+        if tokens.identity.get("dtype") not in ("uint16", "uint32") or eos_id is None:
+            raise UnusableInput(f"{key}={tokens.path}: its manifest names no dtype (uint16, uint32) or no eos_id")
+        sizes[role] = size = load_tokenizer(folder).vocabulary_size
+        for wanted, found, what in (
+            (config.model.vocabulary_size, size, "vocabulary_size"),
+            (config.model.eos_id, eos_id, "eos_id"),
+        ):
+            if wanted is not None and wanted != found:
+                raise UnusableInput(
+                    f"{key}={tokens.path}: made with another tokenizer than the model's ({what} is {found}, "
+                    f"model.{what}={wanted})"
+                )
+    first = inputs["tokens"]
+    if len({(sizes[role], tokens.identity["eos_id"]) for role, tokens in inputs.items()}) > 1:
+        raise UnusableInput(f"validation_tokens.path={inputs['validation'].path}: another tokenizer than {first.path}")
+    rows = config.model.embedding_rows
+    if rows is not None and rows < sizes["tokens"]:
+        raise BadConfiguration(f"model.embedding_rows={rows}: the tokenizer has {sizes['tokens']} entries")
+    require_positions(architecture(config.model, sizes["tokens"], first.identity["eos_id"]), config.recipe)
+
+
+def build(workspace: Workspace, config: Config) -> Result:
+    """Train; resumes from `state/`."""
+    from pretrain.launch import launch
+
+    job = Job(config, workspace.path, "", workspace.inputs["tokens"], workspace.inputs.get("validation"))
+    held = json.loads((workspace.path / ".building.json").read_text())
+    job = Job(config, job.folder, held["name"], job.tokens, job.validation)
+    launch(job)
+    outcome = json.loads((workspace.path / OUTCOME).read_text())
+    (workspace.path / OUTCOME).unlink()
+    trainer = asdict(config.trainer)
+    return Result(
+        counts=outcome["counts"], seeds={"pretrain": config.seed}, runtime={"trainer": trainer, **outcome["runtime"]}
+    )
+
+
+def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    from pretrain.tracking import METRICS, read_metrics
+
+    manifest = artifact.manifest()
+    counts, last = manifest["counts"], read_metrics(artifact.path / METRICS)[-1]
+    say(
+        f"checkpoint {artifact.name}: {human(counts['parameters'])} parameters, {counts['steps']:,} steps, "
+        f"{human(counts['tokens_seen'])} tokens seen; loss {float(last['loss']):.4f}"
+        + (f", validation perplexity {float(last['validation_perplexity']):.2f}" if last["validation_loss"] else "")
+    )
+    say(f"Hugging Face folder: {artifact.path / 'hf'}")
+    return {
+        "parameters": human(counts["parameters"]),
+        "tokens": human(counts["tokens_seen"]),
+        "loss": f"{float(last['loss']):.4f}",
+        "validation perplexity": f"{float(last['validation_perplexity']):.2f}" if last["validation_loss"] else "",
+    }
+
+
+def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
+    from pretrain.data import TokenSequences, total_steps
+    from pretrain.models import architecture, count_parameters
+    from pretrain.throughput import training_flops_per_token
+    from toedit.tokenizing import load_tokenizer
+
+    recipe, size = config.recipe, load_tokenizer(tokens.path / "tokenizer").vocabulary_size
+    shape = architecture(config.model, size, tokens.identity["eos_id"])
+    data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, config.seed, shape.vocab_size)
+    steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, len(data))
+    seen, parameters = steps * recipe.batch_sequences * recipe.sequence_length, count_parameters(shape)
+    text = shape.get_text_config()
+    token_flops = training_flops_per_token(parameters, text.num_hidden_layers, text.hidden_size, recipe.sequence_length)
+    # Weights, gradient and two moments in float32, copies in the compute type; activations come on top.
+    return {
+        "parameters": human(parameters),
+        "steps": f"{steps:,}",
+        "tokens": human(seen),
+        "FLOPs": human(seen * token_flops),
+        "memory": f"{human(18 * parameters / config.trainer.nproc, 'B')} a rank, and activations",
+        "disk": human(parameters * (4 + 12 * (config.trainer.checkpoints_kept + 1)), "B"),
+    }

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +52,8 @@ def save(
     held = _tensors(parameters, optimizer)
     # The kinds of metadata and their order must not depend on threads: one writes.
     writer = _Writer(temporary, thread_count=1, sync_files=True)
-    dcp.save(held, storage_writer=writer, no_dist=ranks.count == 1)
+    with _one_process_is_meant():
+        dcp.save(held, storage_writer=writer, no_dist=ranks.count == 1)
     if ranks.is_first:
         write_json(temporary / POSITION, {"step": step, "ranks": ranks.count})
         shutil.rmtree(final, ignore_errors=True)
@@ -67,11 +70,11 @@ def load(
     position = json.loads((folder / POSITION).read_text())
     for weight in parameters.values():
         moments: dict[str, Any] = {key: torch.zeros_like(weight) for key in _MOMENTS}
-        optimizer.state[weight] = {
-            "step": torch.tensor(float(position["step"]), device=_step_device(weight)),
-            **moments,
-        }
-    dcp.load(_tensors(parameters, optimizer), storage_reader=FileSystemReader(folder), no_dist=ranks.count == 1)
+        # Fused AdamW counts its steps where the weights are.
+        count = torch.tensor(float(position["step"]), device=weight.device)
+        optimizer.state[weight] = {"step": count, **moments}
+    with _one_process_is_meant():
+        dcp.load(_tensors(parameters, optimizer), storage_reader=FileSystemReader(folder), no_dist=ranks.count == 1)
     return int(position["step"])
 
 
@@ -96,6 +99,9 @@ def _tensors(parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.opti
     return held
 
 
-def _step_device(weight: Tensor) -> torch.device:
-    """Fused AdamW counts its steps where the weights are."""
-    return weight.device
+@contextmanager
+def _one_process_is_meant() -> Iterator[None]:
+    """Torch warns where no ranks are, at every checkpoint."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+        yield

@@ -38,7 +38,7 @@ class ChunkedLoss(torch.autograd.Function):
     """Sum of the cross-entropies of `hidden_RH @ head_VH.T`; gradients are made in the forward pass."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         context: Any, hidden_RH: Tensor, head_VH: Tensor, target_R: Tensor, rows: int, compiled: bool
     ) -> Tensor:
         chunk_loss = _compiled() if compiled else loss_and_gradient
@@ -56,7 +56,7 @@ class ChunkedLoss(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden_gradient_RH, head_gradient_VH = context.saved_tensors
         scale = gradient.to(hidden_gradient_RH.dtype)
         return hidden_gradient_RH * scale, head_gradient_VH * scale, None, None, None

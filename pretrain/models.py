@@ -29,9 +29,9 @@ def architecture(model: ModelConfig, vocabulary_size: int, eos_id: int) -> Any:
             close = difflib.get_close_matches(key, sorted(known), n=1, cutoff=0.5)
             hint = f"; did you mean {close[0]}?" if close else ""
             raise BadConfiguration(f"model.settings.{key}: {kind.__name__} has no such key{hint}")
-    tokens = {"vocab_size": model.embedding_rows or vocabulary_size, "eos_token_id": eos_id}
+    tokens: dict[str, Any] = {"vocab_size": model.embedding_rows or vocabulary_size, "eos_token_id": eos_id}
     if "bos_token_id" in known and "bos_token_id" not in model.settings:
-        tokens["bos_token_id"] = eos_id if kind().bos_token_id is not None else None  # type: ignore[assignment]
+        tokens["bos_token_id"] = eos_id if kind().bos_token_id is not None else None
     try:
         return kind(**model.settings, **tokens)
     except Exception as error:  # Transformers has several classes for what does not fit

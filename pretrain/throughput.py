@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -66,7 +67,8 @@ def process_settings(config: Config, ranks: Ranks) -> Iterator[None]:
     if wanted or (wanted is None and not is_cuda):
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it fills every `empty`, for debugging
+        settings: Any = torch.utils.deterministic
+        settings.fill_uninitialized_memory = False  # it fills every `empty`, for debugging
     _keep_freed_memory()
     try:
         yield

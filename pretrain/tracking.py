@@ -73,7 +73,7 @@ class WandbTracker:
     def __init__(self, job: Job, folder: Path) -> None:
         import wandb
 
-        mode = job.config.tracker.wandb_mode
+        mode: Any = job.config.tracker.wandb_mode
         if mode == "auto":
             mode = "online" if os.environ.get("WANDB_API_KEY") or _has_login() else "offline"
         folder.mkdir(parents=True, exist_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def build_tokens(
             np.concatenate(parts).tofile(workspace.path / f"part-{number:05d}.npy")
             bounds = np.cumsum([0, *(len(part) for part in parts)])
             with gzip.open(workspace.path / f"part-{number:05d}.csv.gz", "wt") as file:
-                file.writelines(f"{a},{b}\n" for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+                file.writelines(f"{a},{b}\n" for a, b in pairwise(bounds))
             total += int(bounds[-1])
         return Result(counts={"documents": documents, "tokens": total})
 

@@ -1,21 +1,15 @@
-"""Pre-training: shapes and recipes as published, the loss, the data order, and whole runs: resumed, sharded, refused."""
+"""Pre-training, its parts: shapes and recipes as published, initialisation, loss, schedule, data order."""
 
-import json
 import math
-import os
-import signal
-import subprocess
-import sys
-import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, files_of, run_command
+from conftest import REPOSITORY
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokens_fixture import build_tokens
 
 from pretrain import models
 from pretrain.data import TokenSequences, total_steps
@@ -25,8 +19,6 @@ from pretrain.optimisation import adamw, learning_rate
 from pretrain.tracking import CsvTracker, read_metrics
 from toedit.config import Config, ModelConfig, RecipeConfig
 from toedit.errors import BadConfiguration, UnusableInput
-
-GOLDEN = Path(__file__).parent / "golden"
 
 
 def compose(*overrides: str) -> Config:
@@ -152,7 +144,7 @@ def test_a_head_with_more_than_a_matrix_is_refused():
     shape = models.architecture(
         ModelConfig(kind="granite", settings={"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
                     "intermediate_size": 64, "logits_scaling": 8.0}), 101, 100)  # fmt: skip
-    with pytest.raises(BadConfiguration, match="granite.*something unknown"):
+    with pytest.raises(BadConfiguration, match=r"granite.*something unknown"):
         self_check(models.fresh_model(shape, "transformers", 0))
 
 
@@ -161,7 +153,7 @@ def test_the_learning_rate_warms_up_and_falls_along_a_cosine():
     rates = [learning_rate(step, 110, recipe) for step in range(110)]
     assert rates[9] == 2.0 and rates[0] == pytest.approx(0.2) and max(rates) == 2.0
     assert rates[60] == pytest.approx(1.1) and rates[-1] == pytest.approx(0.2, abs=2e-3)
-    assert all(later < earlier for earlier, later in zip(rates[10:], rates[11:], strict=False))
+    assert all(later < earlier for earlier, later in pairwise(rates[10:]))
     started = RecipeConfig(learning_rate=2.0, warmup_steps=10, warmup_start_share=0.1)
     assert learning_rate(0, 110, started) == pytest.approx(2.0 * (0.1 + 0.9 / 10))
 
@@ -243,225 +235,3 @@ def test_metrics_after_a_kill_keep_only_what_the_checkpoint_knows(tmp_path):
         file.write("4,4")  # cut short
     CsvTracker(path, 2).close()
     assert [row["step"] for row in read_metrics(path)] == ["1", "2"]
-
-
-# --- whole runs -------------------------------------------------------------------------------------------------------
-
-RECIPE = ("recipe.sequence_length=32", "recipe.batch_sequences=8", "recipe.steps=20", "recipe.warmup_steps=4",
-          "trainer.log_every=1", "trainer.checkpoint_every=10", "trainer.micro_batch_sequences=4")  # fmt: skip
-DROPOUT = ("model.settings.resid_pdrop=0.1", "model.settings.attn_pdrop=0.1", "model.settings.embd_pdrop=0.1")
-
-
-@pytest.fixture(scope="module")
-def tokens(tmp_path_factory) -> Path:
-    return build_tokens(tmp_path_factory.mktemp("tokens"))
-
-
-@pytest.fixture(scope="module")
-def held_out(tmp_path_factory) -> Path:
-    return build_tokens(tmp_path_factory.mktemp("held-out"), documents=12, seed=7, files=1)
-
-
-def train(tokens: Path, out: Path, *overrides: str, expect: int = 0):
-    arguments = ["stage=pretrain", f"tokens.path={tokens}", *RECIPE, *overrides, f"out={out}"]
-    return run_command(*arguments, cwd=out.parent, expect=expect)
-
-
-def losses(out: Path) -> np.ndarray:
-    return np.array([float(row["loss"]) for row in read_metrics(out / "metrics.csv")])
-
-
-def content(out: Path) -> dict[str, bytes]:
-    return {**files_of(out, "hf", "state"), "metrics.csv": (out / "metrics.csv").read_bytes()}
-
-
-@pytest.fixture(scope="module")
-def float32_run(tokens, held_out, tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("run") / "float32"
-    train(tokens, out, "recipe.dtype=float32", f"validation_tokens.path={held_out}")
-    return out
-
-
-def test_the_checkpoint_is_an_ordinary_folder_and_its_loss_is_the_reported_one(float32_run, held_out):
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    manifest = json.loads((float32_run / "manifest.json").read_text())
-    assert manifest["kind"] == "checkpoint" and manifest["runtime"]["export_difference"] < 1e-4
-    assert {"tokens_per_second", "mfu"} <= set(manifest["runtime"])
-    assert sorted(folder.name for folder in (float32_run / "state").iterdir()) == ["step-00000020"]
-    model = AutoModelForCausalLM.from_pretrained(float32_run / "hf")
-    tokenizer = AutoTokenizer.from_pretrained(float32_run / "hf")
-    assert len(tokenizer) == model.config.vocab_size == 320 and tokenizer.eos_token_id == model.config.eos_token_id == 0
-    token_S = np.fromfile(held_out / "part-00000.npy", np.uint16).astype(np.int64)
-    count = min((len(token_S) - 1) // 32, 256)
-    index_BL = np.arange(count)[:, None] * 32 + np.arange(33)
-    token_BL = torch.from_numpy(token_S[index_BL])
-    with torch.no_grad():
-        logit_BLV = model(input_ids=token_BL[:, :-1]).logits
-    loss = torch.nn.functional.cross_entropy(logit_BLV.flatten(0, 1), token_BL[:, 1:].flatten()).item()
-    last = read_metrics(float32_run / "metrics.csv")[-1]
-    assert float(last["validation_loss"]) == pytest.approx(loss, rel=1e-5)
-    assert float(last["validation_perplexity"]) == pytest.approx(math.exp(loss), rel=1e-5)
-    assert "20 of 8 sequences" in (float32_run / "hf" / "README.md").read_text()
-
-
-def test_micro_batches_and_ranks_change_nothing_but_the_order_of_sums(float32_run, tokens, held_out, tmp_path):
-    """1 x 8, 2 x 4 accumulated and 2 ranks x 4."""
-    whole, ranks = tmp_path / "whole", tmp_path / "ranks"
-    extra = ("recipe.dtype=float32", f"validation_tokens.path={held_out}")
-    train(tokens, whole, "trainer.micro_batch_sequences=8", *extra)
-    train(tokens, ranks, "trainer.nproc=2", *extra)
-    for other in (whole, ranks):
-        np.testing.assert_allclose(losses(other), losses(float32_run), rtol=2e-5)
-        rows = [read_metrics(out / "metrics.csv")[-1] for out in (other, float32_run)]
-        assert float(rows[0]["validation_loss"]) == pytest.approx(float(rows[1]["validation_loss"]), rel=2e-5)
-    # What two ranks wrote, one process resumes, and the other way round: the finished state loads on both.
-    fingerprints = {
-        json.loads((out / "manifest.json").read_text())["fingerprint"] for out in (whole, ranks, float32_run)
-    }
-    assert len(fingerprints) == 1
-
-
-def kill_after_checkpoint(arguments: list[str], out: Path, victim: str) -> int:
-    """Start the command; once its first checkpoint stands, SIGKILL the command or one of its ranks."""
-    command = [sys.executable, str(REPOSITORY / "run.py"), *arguments]
-    with (out.parent / f"{out.name}.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=out.parent, stdout=log, stderr=log)
-        deadline = time.monotonic() + 300
-        while not (out / "state" / "step-00000010").exists():
-            assert process.poll() is None and time.monotonic() < deadline, (out.parent / f"{out.name}.log").read_text()
-            time.sleep(0.01)
-        ranks = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
-        os.kill(process.pid if victim == "command" else ranks[-1], signal.SIGKILL)
-        code = process.wait(timeout=120)
-        deadline = time.monotonic() + 30
-        while any(Path(f"/proc/{pid}/cwd").exists() for pid in ranks):  # no rank outlives the command
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-    return code
-
-
-@pytest.mark.parametrize(("ranks", "victim"), [(1, "command"), (2, "command"), (2, "rank")])
-def test_a_killed_training_ends_with_the_same_bytes(tokens, tmp_path, ranks, victim):
-    """20 steps are 10 steps, SIGKILL, and 10 more; dropout on, so that the random state counts."""
-    extra = [*DROPOUT, f"trainer.nproc={ranks}"]
-    train(tokens, tmp_path / "whole", *extra)
-    out = tmp_path / "killed"
-    slow = ["recipe.steps=20", "trainer.checkpoint_every=10"]
-    arguments = ["stage=pretrain", f"tokens.path={tokens}", *RECIPE, *extra, *slow, f"out={out}"]
-    code = kill_after_checkpoint(arguments, out, victim)
-    log = (tmp_path / "killed.log").read_text()
-    if victim == "rank":
-        assert code == 75 and "rank" in log and "SIGKILL" in log and "Traceback" not in log.splitlines()[-1]
-    assert not (out / "manifest.json").exists()
-    run = train(tokens, out, *extra)
-    assert "resuming after step 10 of 20" in run.stderr
-    assert content(out) == content(tmp_path / "whole")
-
-
-def test_another_number_of_ranks_goes_on_where_the_first_stopped(float32_run, tokens, held_out, tmp_path):
-    out = tmp_path / "moved"
-    extra = ["recipe.dtype=float32", f"validation_tokens.path={held_out}"]
-    arguments = ["stage=pretrain", f"tokens.path={tokens}", *RECIPE, *extra, f"out={out}"]
-    kill_after_checkpoint(arguments, out, "command")
-    run = train(tokens, out, *extra, "trainer.nproc=2")
-    assert "resuming after step 10 of 20" in run.stderr
-    np.testing.assert_allclose(losses(out), losses(float32_run), rtol=2e-5)
-
-
-@pytest.mark.parametrize("name", ["gpt2_tiny", "olmo_tiny"])
-def test_the_loss_curve_is_the_golden_one(name, tokens, tmp_path):
-    """Recorded with torch 2.13; TOEDIT_RECORD_GOLDEN=1 records anew."""
-    train(tokens, tmp_path / name, f"model={name}", "recipe=gpt2_tiny", *RECIPE, "recipe.dtype=float32")
-    golden = GOLDEN / f"pretrain_{name}.csv"
-    if os.environ.get("TOEDIT_RECORD_GOLDEN"):
-        GOLDEN.mkdir(exist_ok=True)
-        golden.write_bytes((tmp_path / name / "metrics.csv").read_bytes())
-    expected = np.array([float(row["loss"]) for row in read_metrics(golden)])
-    np.testing.assert_allclose(losses(tmp_path / name), expected, rtol=1e-3)
-    assert expected[-1] < expected[0] - 1
-
-
-def test_a_loss_that_is_no_number_stops_and_the_last_checkpoint_stands(tokens, tmp_path):
-    out = tmp_path / "diverged"
-    run = train(tokens, out, "recipe.learning_rate=1e38", "recipe.warmup_steps=12", "recipe.warmup_start_share=0",
-                "recipe.dtype=float32", "trainer.checkpoint_every=1", expect=2)  # fmt: skip
-    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
-    assert "not finite at step" in line and "stands" in line and "Traceback" not in run.stderr
-    kept = sorted((out / "state").glob("step-*"))
-    assert kept and not (out / "manifest.json").exists()
-    from torch.distributed.checkpoint import FileSystemReader, load
-
-    held = {"weight.transformer.wte.weight": torch.zeros(320, 64)}
-    load(held, storage_reader=FileSystemReader(kept[-1]), no_dist=True)
-    assert torch.isfinite(held["weight.transformer.wte.weight"]).all()
-
-
-def error_of(tokens: Path, out: Path, *overrides: str, expect: int = 2) -> str:
-    run = train(tokens, out, *overrides, expect=expect)
-    assert "Traceback" not in run.stderr
-    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
-    return line
-
-
-@pytest.mark.parametrize(
-    ("overrides", "parts"),
-    [
-        (["recipe.sequence_length=256"], ["recipe.sequence_length=256", "128 positions"]),
-        (["model=gpt2_124m"], ["tokens.path=", "vocabulary_size is 320", "model.vocabulary_size=50257"]),
-        (["model.eos_id=5"], ["eos_id is 0", "model.eos_id=5"]),
-        (["model.embedding_rows=300"], ["model.embedding_rows=300", "320"]),
-        (["+model.settings.n_layers=3"], ["model.settings.n_layers", "did you mean n_layer?"]),
-        (["model.kind=gpt"], ["model.kind=gpt", "did you mean"]),
-        (["recipe.dtype=float16"], ["recipe.dtype=float16"]),
-        (["recipe.batch_sequences=9", "trainer.nproc=2"], ["trainer.nproc=2", "recipe.batch_sequences=9"]),
-        (["trainer.device=cuda"], ["trainer.device=cuda"]),
-        (["tracker.kinds=[comet]"], ["tracker.kinds=comet"]),
-        (["recipe.learning_rat=1"], ["recipe.learning_rat", "did you mean recipe.learning_rate?"]),
-    ],
-)
-def test_bad_settings_are_one_line(tokens, tmp_path, overrides, parts):
-    if "trainer.device=cuda" in overrides and torch.cuda.is_available():
-        overrides = ["trainer.device=cuda", "trainer.nproc=2", "recipe.batch_sequences=9"]
-        parts = ["trainer.nproc=2"]
-    line = error_of(tokens, tmp_path / "refused", *overrides)
-    for part in parts:
-        assert part in line
-    assert not (tmp_path / "refused").exists()
-
-
-def test_missing_tokens_say_how_to_make_them(tmp_path):
-    assert "stage=tokenize out=" in error_of(tmp_path / "nowhere", tmp_path / "out", expect=3)
-    run = run_command("stage=pretrain", cwd=tmp_path, expect=2)
-    assert "tokens.path=null" in run.stderr
-
-
-def test_a_changed_configuration_is_refused_on_resumption_naming_the_keys(tokens, tmp_path):
-    out = tmp_path / "unfinished"
-    arguments = ["stage=pretrain", f"tokens.path={tokens}", *RECIPE, f"out={out}"]
-    kill_after_checkpoint(arguments, out, "command")
-    line = error_of(tokens, out, "recipe.learning_rate=0.5", "model.settings.n_layer=3")
-    assert "unfinished" in line and "recipe.learning_rate=0.003 instead of 0.5" in line
-    assert "model.settings.n_layer=2 instead of 3" in line and "recipe.steps" not in line
-    train(tokens, out, "trainer.log_every=5", "trainer.compile=false")  # how it is run may change
-
-
-def test_curves_go_to_tensorboard_and_wandb_without_a_login(tokens, tmp_path):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    out = tmp_path / "tracked"
-    (tmp_path / "home").mkdir()
-    run_command("stage=pretrain", f"tokens.path={tokens}", *RECIPE, "recipe.steps=4", "tracker=all", f"out={out}",
-                cwd=tmp_path, HOME=str(tmp_path / "home"), WANDB_API_KEY="")  # fmt: skip
-    curves = tmp_path / "outputs" / "tracking" / "tracked"
-    events = EventAccumulator(str(curves / "tensorboard"))
-    events.Reload()
-    np.testing.assert_allclose([event.value for event in events.Scalars("loss")], losses(out), rtol=1e-6)
-    assert {"mfu", "tokens_per_second", "learning_rate"} <= set(events.Tags()["scalars"])
-    assert list((curves / "wandb").glob("offline-run-*/*.wandb"))
-    assert not [path for path in out.rglob("*") if "wandb" in path.name or "tfevents" in path.name]
-
-
-def test_a_dry_run_says_what_it_would_cost(tokens, tmp_path):
-    run = run_command("stage=pretrain", f"tokens.path={tokens}", *RECIPE, "dry_run=true", cwd=tmp_path)
-    assert "parameters" in run.stdout and "FLOPs" in run.stdout and "5.12k" in run.stdout  # 20 x 8 x 32 tokens

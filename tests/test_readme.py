@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, repetitive_documents, run_command, write_jsonl
+from tokens_fixture import build_tokens
 
 import run
 
@@ -39,6 +40,7 @@ def workplace(tmp_path_factory, small_prior) -> Path:
     rows = write_jsonl(work / "my.jsonl", repetitive_documents())
     subprocess.run(["gzip", "--keep", str(rows)], check=True)
     shutil.copytree(small_prior, work / "my-model")
+    shutil.copytree(build_tokens(work / "hand-made"), work / "my-tokens")
     return work
 
 

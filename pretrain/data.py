@@ -74,3 +74,16 @@ def total_steps(steps: int | None, epochs: float, batch_sequences: int, sequence
             f"recipe.batch_sequences={batch_sequences}: {epochs:g} epochs of {sequences} sequences do not fill a batch"
         )
     return found
+
+
+def shares(batch_sequences: int, ranks: int, micro_batch_sequences: int) -> tuple[int, int]:
+    """(sequences of a rank, sequences of a micro batch). Raises BadConfiguration where they do not divide."""
+    share, rest = divmod(batch_sequences, ranks)
+    if rest:
+        raise BadConfiguration(f"trainer.nproc={ranks}: does not divide recipe.batch_sequences={batch_sequences}")
+    micro = min(micro_batch_sequences, share)
+    if share % micro:
+        raise BadConfiguration(
+            f"trainer.micro_batch_sequences={micro}: does not divide the {share} sequences of a rank's step"
+        )
+    return share, micro

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pretrain import checkpoints, export, models, throughput
-from pretrain.data import TokenSequences, total_steps
+from pretrain.data import TokenSequences, shares, total_steps
 from pretrain.job import OUTCOME, Job
 from pretrain.language_model import LanguageModel, self_check
 from pretrain.optimisation import adamw, learning_rate
@@ -26,7 +26,7 @@ from pretrain.ranks import Ranks, join
 from pretrain.tracking import Trackers
 from pretrain.weights import ShardedWeights, Weights
 from toedit.console import Progress, human, note
-from toedit.errors import BadConfiguration, Diverged
+from toedit.errors import Diverged
 from toedit.tokenizing import load_tokenizer
 from toedit.workspace import read_manifest, write_json
 
@@ -57,6 +57,7 @@ class Training:
         self.step_tokens = self.recipe.batch_sequences * length
         self._prepare_model()
         self.pending: list[tuple[int, Tensor, Tensor]] = []
+        self.speed: dict[str, float] = {}
         self.state = job.folder / "state"
         last = checkpoints.newest(self.state)
         self.first = 0
@@ -97,28 +98,33 @@ class Training:
         ranks = self.ranks
         self.trackers = Trackers(self.job, self.first) if ranks.is_first else None
         self.peak = throughput.peak_flops_per_second(self.job.config, ranks) if ranks.is_first else math.inf
-        self.window = time.perf_counter(), self.first
+        self.window, self.detail = (time.perf_counter(), self.first), ""
         title = f"pretrain {self.job.name} ({human(self.parameters)} parameters)"
-        with Progress(title, self.steps * self.step_tokens) as progress:
-            progress.skip(self.first * self.step_tokens)
-            self.detail = ""
-            for step in range(self.first, self.steps):
-                self._step(step)
-                done, is_last = step + 1, step + 1 == self.steps
-                saves = is_last or done % self.trainer.checkpoint_every == 0
-                validates = self.validation is not None and (is_last or done % self.trainer.validate_every == 0)
-                if saves or validates or done % self.trainer.log_every == 0:
-                    self._log(done, self._validate() if validates else {})
-                if saves:
-                    checkpoints.save(
-                        self.state, done, self.weights.parameters, self.optimizer, ranks, self.trainer.checkpoints_kept
-                    )
-                if ranks.is_first:
-                    progress.advance(self.step_tokens, self.detail)
-        if self.trackers:
-            self.trackers.close()
+        try:
+            with Progress(title, self.steps * self.step_tokens) as progress:
+                progress.skip(self.first * self.step_tokens)
+                for step in range(self.first, self.steps):
+                    self.step(step)
+                    self._after(step + 1)
+                    if ranks.is_first:
+                        progress.advance(self.step_tokens, self.detail)
+        finally:
+            if self.trackers:
+                self.trackers.close()
 
-    def _step(self, step: int) -> None:
+    def _after(self, done: int) -> None:
+        """What is due after so many steps: validation, a row of metrics, a checkpoint."""
+        trainer, is_last = self.trainer, done == self.steps
+        saves = is_last or done % trainer.checkpoint_every == 0
+        validates = self.validation is not None and (is_last or done % trainer.validate_every == 0)
+        if saves or validates or done % trainer.log_every == 0:
+            self._log(done, self._validate() if validates else {})
+        if saves:  # after _log, which refuses a loss that is no number
+            parameters, kept = self.weights.parameters, trainer.checkpoints_kept
+            checkpoints.save(self.state, done, parameters, self.optimizer, self.ranks, kept)
+
+    def step(self, step: int) -> None:
+        """One optimizer step; `step` counts from 0."""
         torch.manual_seed(random_seed(self.job.config.seed, step, self.ranks.rank))
         rate = learning_rate(step, self.steps, self.recipe)
         for group in self.optimizer.param_groups:
@@ -161,7 +167,6 @@ class Training:
         mfu = rate * self.token_flops / self.peak
         loss = losses[-1].item()
         self.detail = f"loss {loss:.3f}, {human(rate)} tokens/s now, MFU {mfu:.0%}"
-        self.outcome = {"loss": loss, **validation}
         self.speed = {"tokens_per_second": rate, "mfu": mfu}
         row = {"tokens": step * self.step_tokens, "loss": loss, "learning_rate": self.optimizer.param_groups[0]["lr"]}
         self.trackers.log(step, {**row, "gradient_norm": norms[-1].item(), **validation, **self.speed})
@@ -192,23 +197,9 @@ class Training:
         checkpoints.keep_newest(self.state, 1)
         outcome: dict[str, Any] = {"steps": self.steps, "tokens_seen": self.steps * self.step_tokens}
         outcome |= {"parameters": self.parameters, "sequences": len(self.data)}
-        speed = getattr(self, "speed", {})
         write_json(
-            self.job.folder / OUTCOME, {"counts": outcome, "runtime": {**speed, "export_difference": difference}}
+            self.job.folder / OUTCOME, {"counts": outcome, "runtime": {**self.speed, "export_difference": difference}}
         )
-
-
-def shares(batch_sequences: int, ranks: int, micro_batch_sequences: int) -> tuple[int, int]:
-    """(sequences of a rank, sequences of a micro batch). Raises BadConfiguration where they do not divide."""
-    share, rest = divmod(batch_sequences, ranks)
-    if rest:
-        raise BadConfiguration(f"trainer.nproc={ranks}: does not divide recipe.batch_sequences={batch_sequences}")
-    micro = min(micro_batch_sequences, share)
-    if share % micro:
-        raise BadConfiguration(
-            f"trainer.micro_batch_sequences={micro}: does not divide the {share} sequences of a rank's step"
-        )
-    return share, micro
 
 
 def random_seed(seed: int, step: int, rank: int) -> int:

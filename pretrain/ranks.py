@@ -54,7 +54,6 @@ def join(trainer: TrainerConfig) -> Iterator[Ranks]:
         yield Ranks(0, 1, device)
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if is_cuda else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), count, device)
-    finally:
-        dist.destroy_process_group()
+    yield Ranks(dist.get_rank(), count, device)
+    # The group is not taken down: worker.py ends the process at once, and nobody may still be waiting for it.
+    dist.barrier()

@@ -27,12 +27,12 @@ def plan(config: Config) -> Artifact:
     if config.validation_tokens.path is not None:
         inputs["validation"] = tokens_of(config.validation_tokens, "validation_tokens.path")
     _check(config, inputs)
-    model, recipe = asdict(config.model), asdict(config.recipe)
+    model, recipe, name = asdict(config.model), asdict(config.recipe), f"{config.model.name}.{tokens.name}"
     if config.recipe.steps is not None:
         del recipe["epochs"]
     return Artifact(
         kind="checkpoint",
-        name=f"{config.model.name}.{tokens.name}",
+        name=name,
         identity={
             "model": {key: value for key, value in model.items() if key != "name"},
             "recipe": {key: value for key, value in recipe.items() if key != "name"},
@@ -41,7 +41,7 @@ def plan(config: Config) -> Artifact:
         inputs=inputs,
         root=Path(config.artifacts),
         out=Path(config.out) if config.out else None,
-        build=partial(build, config=config),
+        build=partial(build, config=config, name=name),
         estimate=partial(_estimate, config, tokens),
     )
 
@@ -55,9 +55,11 @@ def tokens_of(section: ArtifactConfig, key: str) -> Artifact:
 
 def _check(config: Config, inputs: dict[str, Artifact]) -> None:
     """Refuse tokens that are not the model's, before anything is loaded."""
+    from pretrain.data import shares
     from pretrain.models import architecture, require_positions
     from toedit.tokenizing import load_tokenizer
 
+    shares(config.recipe.batch_sequences, config.trainer.nproc, config.trainer.micro_batch_sequences)
     sizes = {}
     for role, tokens in inputs.items():
         key = "tokens.path" if role == "tokens" else "validation_tokens.path"
@@ -83,14 +85,11 @@ def _check(config: Config, inputs: dict[str, Artifact]) -> None:
     require_positions(architecture(config.model, sizes["tokens"], first.identity["eos_id"]), config.recipe)
 
 
-def build(workspace: Workspace, config: Config) -> Result:
+def build(workspace: Workspace, config: Config, name: str) -> Result:
     """Train; resumes from `state/`."""
     from pretrain.launch import launch
 
-    job = Job(config, workspace.path, "", workspace.inputs["tokens"], workspace.inputs.get("validation"))
-    held = json.loads((workspace.path / ".building.json").read_text())
-    job = Job(config, job.folder, held["name"], job.tokens, job.validation)
-    launch(job)
+    launch(Job(config, workspace.path, name, workspace.inputs["tokens"], workspace.inputs.get("validation")))
     outcome = json.loads((workspace.path / OUTCOME).read_text())
     (workspace.path / OUTCOME).unlink()
     trainer = asdict(config.trainer)

@@ -1,7 +1,4 @@
-"""What one rank runs: `python -m pretrain.worker state/run.yaml`, started by launch.py or by torchrun itself.
-
-torchrun --nnodes 2 --nproc-per-node 8 -m pretrain.worker <checkpoint>/state/run.yaml
-"""
+"""What one rank runs: `python -m pretrain.worker <checkpoint>/state/run.yaml`, started by launch.py."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from pretrain.job import Job
@@ -44,4 +42,13 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    try:
+        code = main(Path(sys.argv[1]))
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without the destructors of native libraries: on a busy machine their threads now and then abort the process, and
+    # a rank that had done its work would count as dead.
+    os._exit(code)

@@ -3,10 +3,10 @@
     .venv/bin/python scripts/benchmark_pretraining.py            10M and 124M parameters, about 20 minutes on two cores
     .venv/bin/python scripts/benchmark_pretraining.py --sizes 10m --rounds 1
 
-Contenders: `ours`, the steps of stage=pretrain, compiled; `trainer`, a plain Trainer of Transformers (needs `pip install
-accelerate`); `minimal`, the hand-written loop below, once as it is and once compiled as a whole. Each runs in a process
-of its own; compilation and the first steps are not timed. `--cpu-time` compares the processors' time instead of the
-clock's, which carries further where other work runs. Writes below --work only.
+Contenders: `ours`, the steps of stage=pretrain, compiled; `trainer`, a plain Trainer of Transformers (needs
+`pip install accelerate`); `minimal`, the hand-written loop below, once as it is and once compiled as a whole. Each runs
+in a process of its own; compilation and the first steps are not timed. `--cpu-time` compares the processors' time
+instead of the clock's, which carries further where other work runs. Writes below --work only.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pretrain import models
-from pretrain.data import TokenSequences, total_steps
+from pretrain.data import TokenSequences, shares, total_steps
 from pretrain.language_model import ChunkedLoss, LanguageModel, self_check
-from pretrain.loop import random_seed, shares
+from pretrain.loop import random_seed
 from pretrain.optimisation import adamw, learning_rate
 from pretrain.tracking import CsvTracker, read_metrics
 from toedit.config import Config, ModelConfig, RecipeConfig

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributed import checkpoint as dcp
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint import CheckpointException, FileSystemReader, FileSystemWriter
 
 from pretrain.ranks import Ranks
 from toedit.workspace import write_json
@@ -52,7 +52,7 @@ def save(
     held = _tensors(parameters, optimizer)
     # The kinds of metadata and their order must not depend on threads: one writes.
     writer = _Writer(temporary, thread_count=1, sync_files=True)
-    with _one_process_is_meant():
+    with _quietly():
         dcp.save(held, storage_writer=writer, no_dist=ranks.count == 1)
     if ranks.is_first:
         write_json(temporary / POSITION, {"step": step, "ranks": ranks.count})
@@ -73,7 +73,7 @@ def load(
         # Fused AdamW counts its steps where the weights are.
         count = torch.tensor(float(position["step"]), device=weight.device)
         optimizer.state[weight] = {"step": count, **moments}
-    with _one_process_is_meant():
+    with _quietly():
         dcp.load(_tensors(parameters, optimizer), storage_reader=FileSystemReader(folder), no_dist=ranks.count == 1)
     return int(position["step"])
 
@@ -100,8 +100,14 @@ def _tensors(parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.opti
 
 
 @contextmanager
-def _one_process_is_meant() -> Iterator[None]:
-    """Torch warns where no ranks are, at every checkpoint."""
+def _quietly() -> Iterator[None]:
+    """Without torch's warning where no ranks are; a full disk is a full disk, not an exception of torch's own."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
-        yield
+        try:
+            yield
+        except CheckpointException as error:
+            for cause, _ in error.failures.values():
+                if isinstance(cause, OSError):
+                    raise cause from None
+            raise

@@ -1,7 +1,7 @@
 """The loss of a language model without its logits: the LM head a chunk of rows at a time, forward and backward at once.
 
-A whole [tokens, vocabulary] matrix never exists. Torch's own `linear_cross_entropy` does the same; on a CPU in bfloat16
-it took 1.25 times as long, since its elementwise part cannot be compiled (docs/decisions.md).
+A whole [tokens, vocabulary] matrix never exists. Torch's own `linear_cross_entropy` does the same and cannot be
+compiled, which on a CPU makes it much slower (docs/decisions.md).
 
 Shapes: B sequences, L tokens, H hidden size, V rows of the LM head, R = B * L rows, C rows of a chunk.
 """
@@ -44,22 +44,25 @@ class ChunkedLoss(torch.autograd.Function):
         chunk_loss = _compiled() if compiled else loss_and_gradient
         loss = torch.zeros((), device=hidden_RH.device)
         hidden_gradient_RH = torch.empty_like(hidden_RH)
-        # Chunks add up in float32: in bfloat16 the small terms would be lost.
-        head_gradient_VH = torch.zeros(head_VH.shape, dtype=torch.float32, device=head_VH.device)
+        head_gradient_VH: Tensor | None = None
         for start in range(0, len(target_R), rows):
             part = slice(start, start + rows)
             chunk_sum, gradient_CV = chunk_loss(hidden_RH[part] @ head_VH.T, target_R[part])
             loss += chunk_sum
             torch.mm(gradient_CV, head_VH, out=hidden_gradient_RH[part])
-            head_gradient_VH += gradient_CV.T @ hidden_RH[part]
+            product_VH = gradient_CV.T @ hidden_RH[part]
+            if len(target_R) > rows:  # chunks add up in float32: in bfloat16 the small terms would be lost
+                product_VH = product_VH.float() if head_gradient_VH is None else head_gradient_VH.add_(product_VH)
+            head_gradient_VH = product_VH
+        assert head_gradient_VH is not None
         context.save_for_backward(hidden_gradient_RH, head_gradient_VH.to(head_VH.dtype))
         return loss
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         hidden_gradient_RH, head_gradient_VH = context.saved_tensors
-        scale = gradient.to(hidden_gradient_RH.dtype)
-        return hidden_gradient_RH * scale, head_gradient_VH * scale, None, None, None
+        # In place, and by a scalar in float32: its rounding to bfloat16 would scale the whole gradient.
+        return hidden_gradient_RH.mul_(gradient), head_gradient_VH.mul_(gradient), None, None, None
 
 
 class LanguageModel(nn.Module):

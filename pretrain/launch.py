@@ -85,6 +85,8 @@ def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
             error_file(job, rank).unlink()
             kind = getattr(errors, held["class"], ToEditError)
             return kind(held["message"])
+    if Interrupted.exit_code in codes.values():
+        return Interrupted("a rank was interrupted; the same command resumes at the last checkpoint")
     if all(code == -signal.SIGTERM for code in codes.values()):
         return KeyboardInterrupt()
     return RuntimeError(f"a rank failed (exit codes {codes}); its traceback stands above")

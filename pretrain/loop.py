@@ -135,7 +135,8 @@ class Training:
         for start in range(0, self.share, self.micro):
             inputs_BL, target_BL = self._to_device(token_BL[start : start + self.micro])
             is_last = start + self.micro >= self.share
-            loss += self.weights.backward(inputs_BL, target_BL, 1 / self.step_tokens, is_last)
+            loss += self.weights.backward(inputs_BL, target_BL, is_last)
+        self.weights.normalise(self.step_tokens)
         norm = torch.nn.utils.clip_grad_norm_(self.weights.parameters.values(), self.recipe.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import torch
 
 from pretrain.ranks import Ranks
 from toedit.config import Config, ShapeConfig
+from toedit.console import note
 from toedit.costs import flops_per_token, measure_flops_per_second
 
 _WORTH_COMPILING = 1e14
@@ -45,7 +47,11 @@ def compiles(config: Config, ranks: Ranks, total_flops: float) -> bool:
     """Whether this training is compiled: as told, or where it pays."""
     if config.trainer.compile is not None:
         return config.trainer.compile
-    return ranks.device.type == "cuda" or total_flops > _WORTH_COMPILING
+    pays = ranks.device.type == "cuda" or total_flops > _WORTH_COMPILING
+    if pays and not any(shutil.which(name) for name in (os.environ.get("CXX", "c++"), "g++", "clang++")):
+        note("pretrain: no C++ compiler on the PATH, so no torch.compile; the training is slower")
+        return False
+    return pays
 
 
 def attention(config: Config, ranks: Ranks, compiled: bool) -> str:

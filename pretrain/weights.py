@@ -39,11 +39,16 @@ class Weights:
     def _named(self) -> dict[str, nn.Parameter]:
         return {name.removeprefix(_PREFIX): weight for name, weight in self.language_model.named_parameters()}
 
-    def backward(self, token_BL: Tensor, target_BL: Tensor, scale: float, is_last: bool) -> Tensor:
-        """Add the gradient of one micro batch's loss, times `scale`; return the sum of its cross-entropies."""
+    def backward(self, token_BL: Tensor, target_BL: Tensor, is_last: bool) -> Tensor:
+        """Add the gradient of one micro batch; return its loss, the sum of its cross-entropies."""
         loss: Tensor = self.language_model(token_BL, target_BL)
-        (loss * scale).backward()
+        loss.backward()
         return loss.detach()
+
+    def normalise(self, tokens: int) -> None:
+        """Once a step, in float32: the gradient of a sum becomes that of the mean over all tokens of the step."""
+        gradients = [weight.grad for weight in self.parameters.values() if weight.grad is not None]
+        torch._foreach_mul_(gradients, 1 / tokens)
 
     def publish(self) -> None:
         """After the optimizer moved `parameters`: let the model compute with them."""
@@ -75,11 +80,14 @@ class ShardedWeights(Weights):
         self._copies = None
         self._ranks = ranks.count
 
-    def backward(self, token_BL: Tensor, target_BL: Tensor, scale: float, is_last: bool) -> Tensor:
+    def backward(self, token_BL: Tensor, target_BL: Tensor, is_last: bool) -> Tensor:
         sharded: Any = self.language_model
         sharded.set_requires_gradient_sync(is_last)
-        # FSDP takes the mean over the ranks; the loss is a sum over all tokens.
-        return super().backward(token_BL, target_BL, scale * self._ranks, is_last)
+        return super().backward(token_BL, target_BL, is_last)
+
+    def normalise(self, tokens: int) -> None:
+        gradients = [weight.grad for weight in self.parameters.values() if weight.grad is not None]
+        torch._foreach_mul_(gradients, self._ranks / tokens)  # FSDP took the mean over the ranks
 
     def full(self) -> dict[str, Tensor]:
         whole = {}

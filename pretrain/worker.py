@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from pretrain.job import Job
 from pretrain.launch import error_file
-from toedit.errors import ToEditError
+from toedit.command import as_user_error
 from toedit.workspace import write_json
 
 
@@ -22,10 +23,14 @@ def main(path: Path) -> int:
         from pretrain.loop import run
 
         run(job)
-    except ToEditError as error:
-        held = {"class": type(error).__name__, "message": str(error)}
-        write_json(error_file(job, int(os.environ.get("RANK", 0))), held)
-        return error.exit_code
+    except BaseException as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        held = {"class": type(known).__name__, "message": str(known)}
+        with suppress(OSError):  # a full disk has no room for this, either; the exit code says as much
+            write_json(error_file(job, int(os.environ.get("RANK", 0))), held)
+        return known.exit_code
     return 0
 
 

@@ -16,8 +16,9 @@ import torch
 from conftest import REPOSITORY, files_of, run_command
 from test_pretrain import compose
 from tokens_fixture import build_tokens
+from torch.distributed.checkpoint import CheckpointException
 
-from pretrain import stage
+from pretrain import checkpoints, stage
 from pretrain.tracking import read_metrics
 from toedit.errors import ToEditError
 
@@ -95,6 +96,20 @@ def test_micro_batches_and_ranks_change_nothing_but_the_order_of_sums(float32_ru
         json.loads((out / "manifest.json").read_text())["fingerprint"] for out in (whole, ranks, float32_run)
     }
     assert len(fingerprints) == 1
+
+
+def test_compiled_steps_give_the_same_losses(float32_run, tokens, tmp_path):
+    """Compilation brings the compiled loss and, on a CPU, another attention."""
+    if not any(shutil.which(name) for name in ("c++", "g++", "clang++")):
+        pytest.skip("torch.compile needs a C++ compiler")
+    train(tokens, tmp_path / "compiled", "recipe.dtype=float32", "trainer.compile=true", "recipe.steps=20")
+    np.testing.assert_allclose(losses(tmp_path / "compiled"), losses(float32_run), rtol=1e-4)
+
+
+def test_a_full_disk_is_told_as_such(tmp_path):
+    """Torch wraps what its writer meets; the command has to see the disk's own error."""
+    with pytest.raises(OSError, match="No space left"), checkpoints._quietly():
+        raise CheckpointException("save", {0: (OSError(28, "No space left on device"), None)})
 
 
 def kill_after_checkpoint(arguments: list[str], out: Path, victim: str) -> int:

@@ -9,6 +9,7 @@ checkpoint artifact: `hf/` (an ordinary Hugging Face folder), `metrics.csv`, and
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from toedit.artifacts import Artifact, load_artifact
 from toedit.config import ArtifactConfig, Config
 from toedit.console import human, say
 from toedit.errors import BadConfiguration, UnusableInput
-from toedit.workspace import Result, Workspace
+from toedit.workspace import Result, Workspace, read_manifest
 
 
 def plan(config: Config) -> Artifact:
@@ -26,7 +27,7 @@ def plan(config: Config) -> Artifact:
     inputs = {"tokens": tokens}
     if config.validation_tokens.path is not None:
         inputs["validation"] = tokens_of(config.validation_tokens, "validation_tokens.path")
-    _check(config, inputs)
+    check(config, {role: source.path for role, source in inputs.items() if source.state() == "cached"})
     model, recipe, name = asdict(config.model), asdict(config.recipe), f"{config.model.name}.{tokens.name}"
     if config.recipe.steps is not None:
         del recipe["epochs"]
@@ -53,42 +54,42 @@ def tokens_of(section: ArtifactConfig, key: str) -> Artifact:
     return load_artifact(Path(section.path), ("tokens",), key, f"python run.py stage=tokenize out={section.path}")
 
 
-def _check(config: Config, inputs: dict[str, Artifact]) -> None:
-    """Refuse tokens that are not the model's, before anything is loaded."""
+def check(config: Config, folders: Mapping[str, Path]) -> None:
+    """Refuse tokens that are not the model's, and settings that do not fit; `folders` of finished tokens by role."""
     from pretrain.data import shares
     from pretrain.models import architecture, require_positions
     from toedit.tokenizing import load_tokenizer
 
     shares(config.recipe.batch_sequences, config.trainer.nproc, config.trainer.micro_batch_sequences)
-    sizes = {}
-    for role, tokens in inputs.items():
+    found = {}
+    for role, folder in folders.items():
         key = "tokens.path" if role == "tokens" else "validation_tokens.path"
-        folder, eos_id = tokens.path / "tokenizer", tokens.identity.get("eos_id")
-        if tokens.identity.get("dtype") not in ("uint16", "uint32") or eos_id is None:
-            raise UnusableInput(f"{key}={tokens.path}: its manifest names no dtype (uint16, uint32) or no eos_id")
-        sizes[role] = size = load_tokenizer(folder).vocabulary_size
-        for wanted, found, what in (
-            (config.model.vocabulary_size, size, "vocabulary_size"),
-            (config.model.eos_id, eos_id, "eos_id"),
-        ):
-            if wanted is not None and wanted != found:
+        identity = read_manifest(folder)["identity"]
+        eos_id = identity.get("eos_id")
+        if identity.get("dtype") not in ("uint16", "uint32") or eos_id is None:
+            raise UnusableInput(f"{key}={folder}: its manifest names no dtype (uint16, uint32) or no eos_id")
+        found[role] = {"vocabulary_size": load_tokenizer(folder / "tokenizer").vocabulary_size, "eos_id": eos_id}
+        for what, value in found[role].items():
+            wanted = getattr(config.model, what)
+            if wanted is not None and wanted != value:
                 raise UnusableInput(
-                    f"{key}={tokens.path}: made with another tokenizer than the model's ({what} is {found}, "
+                    f"{key}={folder}: made with another tokenizer than the model's ({what} is {value}, "
                     f"model.{what}={wanted})"
                 )
-    first = inputs["tokens"]
-    if len({(sizes[role], tokens.identity["eos_id"]) for role, tokens in inputs.items()}) > 1:
-        raise UnusableInput(f"validation_tokens.path={inputs['validation'].path}: another tokenizer than {first.path}")
-    rows = config.model.embedding_rows
-    if rows is not None and rows < sizes["tokens"]:
-        raise BadConfiguration(f"model.embedding_rows={rows}: the tokenizer has {sizes['tokens']} entries")
-    require_positions(architecture(config.model, sizes["tokens"], first.identity["eos_id"]), config.recipe)
+    if len({tuple(facts.values()) for facts in found.values()}) > 1:
+        raise UnusableInput(f"validation_tokens.path={folders['validation']}: another tokenizer than the tokens'")
+    for size, eos_id in {tuple(facts.values()) for facts in found.values()}:
+        rows = config.model.embedding_rows
+        if rows is not None and rows < size:
+            raise BadConfiguration(f"model.embedding_rows={rows}: the tokenizer has {size} entries")
+        require_positions(architecture(config.model, size, eos_id), config.recipe)
 
 
 def build(workspace: Workspace, config: Config, name: str) -> Result:
     """Train; resumes from `state/`."""
     from pretrain.launch import launch
 
+    check(config, workspace.inputs)  # again: at planning time the tokens may not have been there
     launch(Job(config, workspace.path, name, workspace.inputs["tokens"], workspace.inputs.get("validation")))
     outcome = json.loads((workspace.path / OUTCOME).read_text())
     (workspace.path / OUTCOME).unlink()
@@ -123,6 +124,8 @@ def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
     from pretrain.throughput import training_flops_per_token
     from toedit.tokenizing import load_tokenizer
 
+    if tokens.state() != "cached":
+        return {"tokens": "known when the tokens are there"}
     recipe, size = config.recipe, load_tokenizer(tokens.path / "tokenizer").vocabulary_size
     shape = architecture(config.model, size, tokens.identity["eos_id"])
     data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, config.seed, shape.vocab_size)

@@ -23,8 +23,8 @@ from pretrain.tracking import read_metrics
 from toedit.errors import ToEditError
 
 GOLDEN = Path(__file__).parent / "golden"
-RECIPE = ("recipe.sequence_length=32", "recipe.batch_sequences=8", "recipe.steps=20", "recipe.warmup_steps=4",
-          "trainer.log_every=1", "trainer.checkpoint_every=10", "trainer.micro_batch_sequences=4")  # fmt: skip
+RECIPE = ("recipe.sequence_length=32", "recipe.batch_sequences=32", "recipe.steps=20", "recipe.warmup_steps=4",
+          "trainer.log_every=1", "trainer.checkpoint_every=10", "trainer.micro_batch_sequences=16")  # fmt: skip
 DROPOUT = ("model.settings.resid_pdrop=0.1", "model.settings.attn_pdrop=0.1", "model.settings.embd_pdrop=0.1")
 
 
@@ -78,14 +78,14 @@ def test_the_checkpoint_is_an_ordinary_folder_and_its_loss_is_the_reported_one(f
     last = read_metrics(float32_run / "metrics.csv")[-1]
     assert float(last["validation_loss"]) == pytest.approx(loss, rel=1e-5)
     assert float(last["validation_perplexity"]) == pytest.approx(math.exp(loss), rel=1e-5)
-    assert "20 of 8 sequences" in (float32_run / "hf" / "README.md").read_text()
+    assert "20 of 32 sequences" in (float32_run / "hf" / "README.md").read_text()
 
 
 def test_micro_batches_and_ranks_change_nothing_but_the_order_of_sums(float32_run, tokens, held_out, tmp_path):
-    """1 x 8, 2 x 4 accumulated and 2 ranks x 4."""
+    """1 x 32, 2 x 16 accumulated and 2 ranks x 16."""
     whole, ranks = tmp_path / "whole", tmp_path / "ranks"
     extra = ("recipe.dtype=float32", f"validation_tokens.path={held_out}")
-    train(tokens, whole, "trainer.micro_batch_sequences=8", *extra)
+    train(tokens, whole, "trainer.micro_batch_sequences=32", *extra)
     train(tokens, ranks, "trainer.nproc=2", *extra)
     for other in (whole, ranks):
         np.testing.assert_allclose(losses(other), losses(float32_run), rtol=2e-5)
@@ -283,4 +283,4 @@ def test_curves_go_to_tensorboard_and_wandb_without_a_login(tokens, tmp_path):
 
 def test_a_dry_run_says_what_it_would_cost(tokens, tmp_path):
     run = run_command("stage=pretrain", f"tokens.path={tokens}", *RECIPE, "dry_run=true", cwd=tmp_path)
-    assert "parameters" in run.stdout and "FLOPs" in run.stdout and "5.12k" in run.stdout  # 20 x 8 x 32 tokens
+    assert "parameters" in run.stdout and "FLOPs" in run.stdout and "20.5k" in run.stdout  # 20 x 32 x 32 tokens

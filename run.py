@@ -89,6 +89,12 @@ STAGES = {
         "token files as OLMo reads them: *.npy, *.csv.gz, tokenizer/",
         "python run.py stage=tokenize tokens.source=edited",
     ),
+    "pretrain": Stage(
+        "pretrain.stage",
+        "tokens",
+        "a language model from scratch: hf/, metrics.csv, state/",
+        "python run.py stage=pretrain tokens.path=my-tokens",
+    ),
     "analyze": Stage(
         "analysis.token_probability",
         "scores",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.evaluation import CheckpointConfig, EvalConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
@@ -18,11 +19,13 @@ from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 __all__ = [
     "AnalysisConfig",
     "ArtifactConfig",
+    "CheckpointConfig",
     "Config",
     "CorpusConfig",
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "EvalConfig",
     "PlanConfig",
     "PriorConfig",
     "ScoreConfig",
@@ -75,6 +78,10 @@ class Config:
     """What analyze computes."""
     plan: PlanConfig = field(default_factory=PlanConfig)
     """What plan assumes, and what forecast computes."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """The model that is evaluated."""
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    """What eval measures."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

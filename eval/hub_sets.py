@@ -65,14 +65,15 @@ def _hub_sets(settings: EvalConfig, hub_id: str, root: Path) -> Artifact:
         commit = resolve_commit(asked, root)
     except ToEditError as error:
         raise type(error)(str(error).replace("corpus.hub_id", "eval.sets").replace("corpus.", "eval.")) from None
-    identity = {"hub_id": hub_id, "revision": commit or settings.revision or "main", "split": settings.split}
+    revision = commit or settings.revision or "main"
+    identity = {"hub_id": hub_id, "revision": revision, "split": settings.split}
     cache = Path(constants.HF_HUB_CACHE) / f"datasets--{hub_id.replace('/', '--')}" / "snapshots"
     return HubSets(
         kind=KIND,
         name=hub_id.split("/")[-1],
         identity=identity,
         root=root,
-        out=cache / identity["revision"],
+        out=cache / revision,
         stored_fingerprint=hash_json(identity),
     )
 

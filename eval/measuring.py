@@ -145,10 +145,8 @@ def _measure(first: Chunk, further: Iterator[Chunk], workspace: Workspace, pass_
     try:
         with Progress("perplexity", None, "characters") as progress:
             while chunk is not None:
-                ids, texts = (
-                    zip(*((d.id, d.text) for d in chunk.documents), strict=True) if chunk.documents else ((), ())
-                )
-                prepared = pass_.prepare(list(ids), list(texts)) if chunk.documents else None
+                ids = [document.id for document in chunk.documents]
+                prepared = pass_.prepare(ids, [document.text for document in chunk.documents]) if ids else None
                 running.append(pool.submit(measure, chunk, prepared, progress))
                 while len(running) > len(pass_.scorers):
                     running.popleft().result()

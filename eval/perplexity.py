@@ -90,7 +90,7 @@ class PerplexityPass(PriorPass):
             scored_D=np.bincount(document_T[is_scored_T], minlength=len(tokens_D)),
             words_D=np.array([len(re.split(r"\s+", text)) for text in texts], np.int64),
             bytes_D=np.array([len(text.encode()) for text in texts], np.int64),
-            nll_D=np.bincount(document_T, np.where(is_scored_T, -logprob_T, 0.0), minlength=len(tokens_D)),
+            nll_D=np.bincount(document_T, np.where(is_scored_T, -logprob_T, 0.0), len(tokens_D)).astype(np.float64),
         )
 
 

@@ -88,5 +88,7 @@ def _name(file: Path, root: Path) -> str:
 
 def _first(value: Any, fields: list[str]) -> str | None:
     """The first of `fields` that is there, as text."""
-    found = (pick(value, field) for field in fields) if not isinstance(value, str) else iter(())
+    if isinstance(value, str):
+        return None
+    found = (pick(value, field) for field in fields)
     return next((str(item) for item in found if isinstance(item, (str, int)) and str(item)), None)

@@ -28,7 +28,7 @@ def plan(config: Config) -> Artifact:
     settings, root = config.eval, Path(config.artifacts)
     if not config.checkpoint.path:
         raise BadConfiguration(
-            "checkpoint.path: names the model to evaluate: an artifact folder, its hf/, any Hugging Face folder, a hub id"
+            "checkpoint.path: names the model to evaluate: an artifact folder, any Hugging Face folder, or a hub id"
         )
     if not settings.sets:
         raise BadConfiguration("eval.sets: names a folder of text sets, one file, or a hub data set")

@@ -51,11 +51,11 @@ class EvalConfig:
     min_context: int = 1
     """mode=rolling: tokens before the first one that a later window predicts; the stride follows from it."""
     context_token: str = "auto"
-    """mode=rolling: what the first token is conditioned on: bos, eos, none (it is not measured), or auto: bos or eos."""
+    """mode=rolling: what the first token is conditioned on: bos, eos, none (it stays out), or auto: bos, else eos."""
     max_tokens: int = 1024
     """mode=paper: tokens of a document that count."""
     batch_documents: int = 64
-    """mode=paper: documents whose tokens are averaged before the mean is taken over such batches; changes the result."""
+    """mode=paper: documents of a batch; the result is the mean of the batches' means, so it depends on this."""
     cap: float = 20.0
     """mode=paper: the mean loss is cut off here before it becomes a perplexity."""
     dtype: str = "float32"

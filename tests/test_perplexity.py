@@ -6,6 +6,7 @@ import math
 import re
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import files_of, repetitive_documents, run_command, write_jsonl
@@ -269,7 +270,7 @@ def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_bytes(small_pr
     texts = [document["text"] for document in repetitive_documents(20)]
     sets = write_sets(tmp_path / "sets", a=texts[:12], b=texts[12:])
     whole = evaluate(tmp_path / "whole", small_prior, sets, resamples=20)
-    chunks = len(list((whole / "samples").iterdir()))
+    chunks = sum(pq.read_metadata(file).num_rows > 0 for file in (whole / "samples").iterdir())
     calls, measure_chunk = [], PerplexityPass.measure
 
     def interrupted(self, *arguments):
@@ -378,14 +379,34 @@ def test_a_hub_data_set_in_the_cache_is_read_from_there(small_prior, tmp_path):
 
 def test_perplexity_sets_in_their_own_layout(small_prior, tmp_path):
     """Real text: each source of the suite one row a metric, subdomains by their names, origins as units."""
-    sets = require_test_data() / "ppl_sets"
-    folder = evaluate(tmp_path / "a", small_prior, sets, resamples=100)
-    rows = rows_of(folder)
-    names = {folder.name for folder in sets.iterdir() if folder.is_dir()}
-    assert {name for name, _ in rows} == names | {"mean of sets"}
+    data = require_test_data() / "ppl_sets"
+    sets = tmp_path / "sets"
+    for pattern in (
+        "c4_100_domains/val/*",
+        "redpajama/val/*book*",
+        "redpajama/val/*commoncrawl*",
+        "wikitext_103/test/*",
+    ):
+        for file in data.glob(pattern):
+            link = sets / file.relative_to(data)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(file)
+    (sets / "README.md").write_text("no set")
+    rows = rows_of(evaluate(tmp_path / "a", small_prior, sets, resamples=100))
+    assert {name for name, _ in rows} == {
+        "c4_100_domains",
+        "redpajama",
+        "mean of sets",
+    }  # the third: another split
     assert all(math.isfinite(row["value"]) and row["stderr"] > 0 for (_, m), row in rows.items() if m == "nll")
-    assert rows["redpajama", "nll"]["unit"] == "origin" and rows["c4_en", "nll"]["unit"] == "document"
-    command = ["stage=eval", "eval=pile", f"checkpoint.path={small_prior}", f"eval.sets={sets / 'pile'}", "out=pile"]
+    assert (rows["redpajama", "nll"]["unit"], rows["redpajama", "nll"]["units"]) == ("origin", 2)
+    assert (rows["c4_100_domains", "nll"]["unit"], rows["c4_100_domains", "nll"]["units"]) == ("document", 10)
+
+
+def test_the_piles_subdomains_have_their_names(small_prior, tmp_path):
+    """Real text: a folder of one split whose rows name their subdomains, in the paper's mode."""
+    sets = require_test_data() / "ppl_sets" / "pile"
+    command = ["stage=eval", "eval=pile", f"checkpoint.path={small_prior}", f"eval.sets={sets}", "out=pile"]
     run = run_command(*command, "eval.mode=paper", cwd=tmp_path)
     found = {name for name, _ in rows_of(tmp_path / "pile")}
     assert {"DM Mathematics", "Wikipedia (en)", "Pile-CC"} < found and len(found) == 15

@@ -101,6 +101,12 @@ STAGES = {
         "the U-shaped histogram of token probabilities (Figure 5, Table 6)",
         "python run.py stage=analyze analysis=token_probability",
     ),
+    "eval": Stage(
+        "eval.stage",
+        "a model and text sets",
+        "results.json, results.csv: perplexity a set, with standard errors and how it was measured",
+        "python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my.jsonl",
+    ),
     "experiment": Stage(
         "analysis.experiment",
         "what its points need (configs/experiment/)",

@@ -251,8 +251,12 @@ def test_what_only_a_rank_can_know_reaches_the_command(tokens, tmp_path):
 
 def test_missing_tokens_say_how_to_make_them(tmp_path):
     assert "stage=tokenize out=" in error_of(tmp_path / "nowhere", tmp_path / "out", expect=3)
-    run = run_command("stage=pretrain", cwd=tmp_path, expect=2)
-    assert "tokens.path=null" in run.stderr
+
+
+def test_tokens_are_made_of_the_same_settings(tmp_path):
+    run = run_command("stage=pretrain", "tokens.source=edited", "dry_run=true", cwd=tmp_path)
+    planned = [line.split()[0] for line in run.stdout.splitlines() if "planned" in line or "missing" in line]
+    assert planned[-2:] == ["tokens", "checkpoint"] and "edited_corpus" in planned, run.stdout
 
 
 def test_a_changed_configuration_is_refused_on_resumption_naming_the_keys(tokens, tmp_path):

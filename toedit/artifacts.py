@@ -243,8 +243,8 @@ def load_input(path: Path, manifest: Mapping[str, Any], role: str) -> Artifact:
     """The input `role` of the artifact in `path`, checked against the fingerprint its manifest recorded."""
     recorded = manifest["inputs"][role]
     source = path / recorded["path"]
-    if recorded["kind"] == "model":
-        return external_folder("model", recorded["name"], {}, path.parent, source, recorded["fingerprint"])
+    if recorded["kind"] in ("model", "sets"):  # somebody else's folders: no manifest there
+        return external_folder(recorded["kind"], recorded["name"], {}, path.parent, source, recorded["fingerprint"])
     artifact = load_artifact(
         source, (recorded["kind"],), f"{path.name} needs its input {role}, ", "the command that built it"
     )

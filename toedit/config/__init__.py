@@ -13,6 +13,7 @@ from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
+from toedit.config.evaluation import CheckpointConfig, EvalConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
@@ -24,12 +25,14 @@ from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, Tra
 __all__ = [
     "AnalysisConfig",
     "ArtifactConfig",
+    "CheckpointConfig",
     "ColumnsConfig",
     "Config",
     "CorpusConfig",
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "EvalConfig",
     "ExperimentConfig",
     "MixConfig",
     "ModelConfig",
@@ -113,6 +116,10 @@ class Config:
     """How the training is run here."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     """Where its curves go."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """The model that is evaluated."""
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    """What eval measures."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

@@ -89,11 +89,23 @@ STAGES = {
         "token files as OLMo reads them: *.npy, *.csv.gz, tokenizer/",
         "python run.py stage=tokenize tokens.source=edited",
     ),
+    "pretrain": Stage(
+        "pretrain.stage",
+        "tokens",
+        "a language model from scratch: hf/, metrics.csv, state/",
+        "python run.py stage=pretrain tokens.path=my-tokens",
+    ),
     "analyze": Stage(
         "analysis.token_probability",
         "scores",
         "the U-shaped histogram of token probabilities (Figure 5, Table 6)",
         "python run.py stage=analyze analysis=token_probability",
+    ),
+    "eval": Stage(
+        "eval.stage",
+        "a model and text sets",
+        "results.json, results.csv: perplexity a set, with standard errors and how it was measured",
+        "python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my.jsonl",
     ),
     "experiment": Stage(
         "analysis.experiment",

@@ -97,7 +97,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
     artifact.ensure()
     other = three_shards(tmp_path, [], setting=2)
     other.out = out
-    with pytest.raises(UnusableInput, match="holds another artifact"):
+    with pytest.raises(UnusableInput, match=r"holds another artifact .*made with setting=1 instead of 2\)"):
         other.ensure()
     file = three_shards(tmp_path, [])
     file.out = out / "manifest.json"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, repetitive_documents, run_command, write_jsonl
+from tokens_fixture import build_tokens
 
 import run
 
@@ -42,6 +43,7 @@ def workplace(tmp_path_factory, small_prior) -> Path:
     pairs = [{"instruction": "Tell a story.", "output": document["text"]} for document in repetitive_documents(9)]
     (work / "rows.json").write_text(json.dumps(pairs))
     shutil.copytree(small_prior, work / "my-model")
+    shutil.copytree(build_tokens(work / "hand-made"), work / "my-tokens")
     return work
 
 

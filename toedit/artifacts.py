@@ -104,7 +104,9 @@ class Artifact:
         started = time.time()
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
         (self.path / MANIFEST).unlink(missing_ok=True)
-        write_json(self.path / BUILDING, {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint})
+        inputs = {role: {"fingerprint": source.fingerprint} for role, source in self.inputs.items()}
+        marker = {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint}
+        write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs})
         try:
             result = self.build(workspace)
         except (BadConfiguration, UnusableInput, MissingInput):
@@ -145,6 +147,22 @@ class Artifact:
             known["hub_id"]: known["revision"] for known in identities if known.get("hub_id") and known.get("revision")
         }
 
+    def _differences(self, held: Mapping[str, Any]) -> str:
+        """`, made with recipe.steps=10 instead of 20`: what sets an artifact of our kind apart from this one."""
+        theirs, ours = _leaves(held.get("identity", {})), _leaves(self.identity)
+        changed = [
+            f"{key.lstrip('.')}={theirs.get(key)} instead of {ours.get(key)}"
+            for key in sorted({*theirs, *ours})
+            if theirs.get(key) != ours.get(key)
+        ]
+        inputs = {role: source.fingerprint for role, source in self.inputs.items()}
+        used = {role: recorded["fingerprint"] for role, recorded in held.get("inputs", {}).items()}
+        changed += [f"another input {role}" for role in sorted({*inputs, *used}) if inputs.get(role) != used.get(role)]
+        if not changed:
+            return ""
+        rest = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        return f", made with {', '.join(changed[:5])}{rest}"
+
     def _is_complete(self) -> bool:
         if self.external:
             return True
@@ -176,6 +194,7 @@ class Artifact:
                 try:
                     held = json.loads((self.path / marker).read_text())
                     same, what = held["fingerprint"] == self.fingerprint, f"{held['kind']} {held['name']!r}"
+                    what += self._differences(held) if held["kind"] == self.kind else ""
                 except (OSError, ValueError, KeyError, TypeError):
                     same, what = False, f"an unreadable {marker}"
                 if not same:
@@ -185,6 +204,13 @@ class Artifact:
         foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
         if foreign:
             raise UnusableInput(f"out={self.path}: holds files that are not an artifact ({foreign[0]!r}, …); {hint}")
+
+
+def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by dotted key."""
+    if not isinstance(value, Mapping):
+        return {prefix: value}
+    return {key: leaf for name, item in value.items() for key, leaf in _leaves(item, f"{prefix}.{name}").items()}
 
 
 def load_artifact(path: Path, kinds: tuple[str, ...], key: str, builds_it: str) -> Artifact:
@@ -217,8 +243,8 @@ def load_input(path: Path, manifest: Mapping[str, Any], role: str) -> Artifact:
     """The input `role` of the artifact in `path`, checked against the fingerprint its manifest recorded."""
     recorded = manifest["inputs"][role]
     source = path / recorded["path"]
-    if recorded["kind"] == "model":
-        return external_folder("model", recorded["name"], {}, path.parent, source, recorded["fingerprint"])
+    if recorded["kind"] in ("model", "sets"):  # somebody else's folders: no manifest there
+        return external_folder(recorded["kind"], recorded["name"], {}, path.parent, source, recorded["fingerprint"])
     artifact = load_artifact(
         source, (recorded["kind"],), f"{path.name} needs its input {role}, ", "the command that built it"
     )

@@ -2,7 +2,7 @@
 
 | exit code | error |
 |---|---|
-| 2 | `BadConfiguration`, `UnusableInput` |
+| 2 | `BadConfiguration`, `UnusableInput`, `Diverged` |
 | 3 | `MissingInput`: the message holds the command that builds it |
 | 75 | `Interrupted`: run the same command again to resume |
 """
@@ -25,6 +25,10 @@ class BadConfiguration(ToEditError):
 
 class UnusableInput(ToEditError):
     """A file, model or artifact exists and cannot be used."""
+
+
+class Diverged(ToEditError):
+    """A training whose loss is no number any more: the same command would end there again."""
 
 
 class MissingInput(ToEditError):

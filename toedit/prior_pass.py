@@ -86,10 +86,14 @@ class PriorPass:
             laid=[
                 (int(offset), window)
                 for offset, kept in zip(token_offset_D1, kept_D, strict=False)
-                for window in windows(int(kept), self.capacity, self.min_context, self.context_id is not None)
+                for window in self.lay(int(kept))
             ],
             cut_D=length_D - kept_D,
         )
+
+    def lay(self, tokens: int) -> list[Window]:
+        """The windows of a document of `tokens` tokens."""
+        return windows(tokens, self.capacity, self.min_context, self.context_id is not None)
 
     def run(self, prepared: PreparedShard, scorer: Scorer, progress: Progress, weight: float) -> ShardScores:
         """Score what was prepared. Raises UnusableInput naming document and position where there is no number."""
@@ -135,7 +139,7 @@ class PriorPass:
     def _model_input(self, token_id_T: NDArray[np.int32], offset: int, window: Window) -> ModelInput:
         token_ids_L = token_id_T[offset + window.start : offset + window.stop]
         first_scored = window.first_scored - window.start
-        if self.context_id is not None:
+        if self.context_id is not None and window.prefixed:
             token_ids_L = np.concatenate([np.array([self.context_id], np.int32), token_ids_L])
             first_scored += 1
         return ModelInput(token_ids_L, first_scored)

@@ -48,6 +48,19 @@ def plan_prior(config: PriorConfig, root: Path, seed: int, out: Path | None = No
     return plan_tiny_prior(plan_corpus(config.corpus, root), config, root, seed, out)
 
 
+def plan_model(asked: str, key: str, root: Path, name: str | None = None, revision: str | None = None) -> Artifact:
+    """The model that `asked` names: an artifact folder, its hf/, any Hugging Face folder, or a hub id.
+
+    `key` is what messages call it. Raises MissingInput, UnusableInput.
+    """
+    path = Path(asked).expanduser()
+    if path.name == "hf" and (path.parent / MANIFEST).is_file():
+        path = path.parent
+    if not path.exists() and asked.count("/") == 1 and not asked.startswith((".", "/", "~")):
+        return _hub_model(PriorConfig(kind="hub", hub_id=asked, name=name, revision=revision), root, key)
+    return _local_model(path, name, root, key)
+
+
 def planned_shape(config: PriorConfig) -> ShapeConfig:
     """Size of the prior that `config` names, without loading, training or downloading it."""
     if config.kind == "local":
@@ -110,28 +123,31 @@ def _parameters(folder: Path) -> int | None:
     return total or None
 
 
-def _local_model(path: Path, name: str | None, root: Path) -> Artifact:
+def _local_model(path: Path, name: str | None, root: Path, key: str = "prior.path") -> Artifact:
     if not path.exists():
         raise MissingInput(
-            f"prior.path={path}: does not exist; train a prior there with: python run.py stage=prior out={path}"
+            f"{key}={path}: does not exist; train a prior there with: python run.py stage=prior out={path}"
         )
     if (path / MANIFEST).is_file() and read_manifest(path)["kind"] == "checkpoint":
-        return load_artifact(path, ("checkpoint",), "prior.path", f"python run.py stage=prior out={path}")
+        return load_artifact(path, ("checkpoint",), key, f"python run.py stage=prior out={path}")
     if not path.is_dir():
-        raise UnusableInput(f"prior.path={path}: is a file; name the Hugging Face folder that holds the model")
+        raise UnusableInput(f"{key}={path}: is a file; name the Hugging Face folder that holds the model")
     model_shape(path)  # refuses what is not a model folder
     weights = sorted({file.name for pattern in _WEIGHTS for file in path.glob(pattern)})
     if not weights:
-        raise UnusableInput(f"prior.path={path}: holds no weights (*.safetensors)")
+        raise UnusableInput(f"{key}={path}: holds no weights (*.safetensors)")
     files = FileHashes(root).of_folder(path, [*_CONFIG_FILES, *_TOKENIZER_FILES, *weights])
     if not any(tokenizer in files for tokenizer in (*_TOKENIZER_FILES[:3], "vocab.txt")):
-        raise UnusableInput(f"prior.path={path}: holds no tokenizer (tokenizer.json)")
+        raise UnusableInput(f"{key}={path}: holds no tokenizer (tokenizer.json)")
     identity = {"files": files}
     return external_folder("model", name or path.resolve().name, identity, root, path, hash_json(identity))
 
 
 class HubModel(Artifact):
     """A model of the Hugging Face Hub; `ensure` downloads it into the Hub's own cache."""
+
+    key = "prior.hub_id"
+    """What messages call it."""
 
     def _is_complete(self) -> bool:
         from huggingface_hub import try_to_load_from_cache
@@ -148,18 +164,18 @@ class HubModel(Artifact):
         try:
             folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=_HUB_FILES))
         except Exception as error:  # gated, offline, misspelt: the Hub's client has a class for each
-            raise MissingInput(_hub_message(hub_id, error)) from None
+            raise MissingInput(_hub_message(self.key, hub_id, error)) from None
         return folder
 
 
-def _hub_model(config: PriorConfig, root: Path) -> Artifact:
+def _hub_model(config: PriorConfig, root: Path, key: str = HubModel.key) -> Artifact:
     assert config.hub_id is not None
     from huggingface_hub import constants
 
     revision = _resolve_revision(config.hub_id, config.revision or "main")
     identity = {"hub_id": config.hub_id, "revision": revision}
     cache = Path(constants.HF_HUB_CACHE) / f"models--{config.hub_id.replace('/', '--')}" / "snapshots" / revision
-    return HubModel(
+    model = HubModel(
         kind="model",
         name=config.name or config.hub_id.split("/")[-1],
         identity=identity,
@@ -167,6 +183,8 @@ def _hub_model(config: PriorConfig, root: Path) -> Artifact:
         out=cache,
         stored_fingerprint=hash_json(identity),
     )
+    model.key = key
+    return model
 
 
 def _resolve_revision(hub_id: str, revision: str) -> str:
@@ -185,9 +203,10 @@ def _resolve_revision(hub_id: str, revision: str) -> str:
     return reference.read_text().strip() if reference.is_file() else revision
 
 
-def _hub_message(hub_id: str, error: Exception) -> str:
+def _hub_message(key: str, hub_id: str, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    instead = "prior=local prior.path=<folder>" if key == HubModel.key else f"{key}=<a folder that exists>"
     return (
-        f"prior.hub_id={hub_id}: cannot be had from the Hub ({reason}); gated models need `hf auth login`, "
-        f"offline machines prior=local prior.path=<folder>"
+        f"{key}={hub_id}: cannot be had from the Hub ({reason}); gated models need `hf auth login`, "
+        f"offline machines {instead}"
     )

@@ -1,8 +1,8 @@
 """Windows: how documents of any length pass through a model of fixed context, and how windows share batches.
 
 A document longer than a window is cut into windows that overlap, so that every token is scored once and with at least
-`min_context` tokens before it (or the whole prefix, where that is shorter). Nothing is truncated. Each window starts
-with the context token (BOS or EOS) where the prior has one.
+`min_context` tokens before it (or the whole prefix, where that is shorter). Nothing is truncated. When scoring, each
+window starts with the context token (BOS or EOS) where the prior has one; when measuring perplexity, the first alone.
 
 Shapes: L tokens of a window, the context token included.
 """
@@ -23,6 +23,8 @@ class Window:
     start: int
     stop: int
     first_scored: int
+    prefixed: bool = True
+    """Whether the context token stands before it, where there is one."""
 
 
 def windows(tokens: int, capacity: int, min_context: int, scores_first: bool) -> list[Window]:
@@ -36,6 +38,22 @@ def windows(tokens: int, capacity: int, min_context: int, scores_first: bool) ->
         stop = min(start + capacity, tokens)
         laid.append(Window(start, stop, first_scored))
         start, first_scored = stop - min_context, stop
+    return laid
+
+
+def rolling_windows(tokens: int, length: int, min_context: int, has_prefix: bool) -> list[Window]:
+    """Windows as language-model harnesses lay them for perplexity: the model reads `length` tokens, the context token
+    stands before the text's first one alone, and a later window predicts `length - min_context + 1` tokens.
+
+    The last window is as long as the others: what it does not predict is context. The last token of a window is
+    predicted and not read, so a window may hold one token more than the model takes. Needs 1 <= min_context <= length.
+    """
+    stop = min(tokens, length if has_prefix else length + 1)
+    first_scored = 0 if has_prefix else 1
+    laid = [Window(0, stop, first_scored)] if first_scored < stop else []
+    while stop < tokens:
+        first_scored, stop = stop, min(stop + length - min_context + 1, tokens)
+        laid.append(Window(max(stop - length - 1, 0), stop, first_scored, prefixed=False))
     return laid
 
 

@@ -13,27 +13,33 @@ from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
+from toedit.config.evaluation import CheckpointConfig, EvalConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
+from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
 
 __all__ = [
     "AnalysisConfig",
     "ArtifactConfig",
+    "CheckpointConfig",
     "ColumnsConfig",
     "Config",
     "CorpusConfig",
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "EvalConfig",
     "ExperimentConfig",
     "MixConfig",
+    "ModelConfig",
     "PlanConfig",
     "PriorConfig",
     "PublishedConfig",
+    "RecipeConfig",
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
@@ -42,6 +48,8 @@ __all__ = [
     "SynthesisConfig",
     "TagsConfig",
     "TokensConfig",
+    "TrackerConfig",
+    "TrainerConfig",
     "TrainingConfig",
 ]
 
@@ -98,6 +106,20 @@ class Config:
     """A whole experiment instead of one stage."""
     scale: ScaleConfig = field(default_factory=ScaleConfig)
     """How big the experiment is."""
+    validation_tokens: ArtifactConfig = field(default_factory=ArtifactConfig)
+    """Tokens whose loss pretrain measures on the way; null: none."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The architecture that pretrain trains."""
+    recipe: RecipeConfig = field(default_factory=RecipeConfig)
+    """How it is trained."""
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    """How the training is run here."""
+    tracker: TrackerConfig = field(default_factory=TrackerConfig)
+    """Where its curves go."""
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    """The model that is evaluated."""
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    """What eval measures."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

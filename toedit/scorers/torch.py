@@ -76,10 +76,10 @@ class TorchScorer:
         token_BL = np.zeros((len(batch), max(lengths)), dtype=np.int64)
         for row, sequence in enumerate(batch):
             token_BL[row, : lengths[row]] = sequence.token_ids_L
-        # A token is predicted by the hidden state one place before it.
+        # A token is predicted by the hidden state one place before it; the last one is never read.
         row_R = np.concatenate([np.full(s.scored, b) for b, s in enumerate(batch)])
         column_R = np.concatenate([np.arange(s.first_scored, length) for s, length in zip(batch, lengths, strict=True)])
-        hidden_BLH = self._hidden(torch.from_numpy(token_BL).to(self.device))
+        hidden_BLH = self._hidden(torch.from_numpy(token_BL[:, :-1]).to(self.device))
         hidden_RH = hidden_BLH[torch.from_numpy(row_R), torch.from_numpy(column_R - 1)]
         target_R = torch.from_numpy(token_BL[row_R, column_R]).to(self.device)
         return self.head.score(hidden_RH, target_R, self.threshold, self.top_k)

@@ -1,0 +1,100 @@
+"""`python run.py stage=eval`: what a model is worth. Perplexity on text sets; `measuring.py` does the work.
+
+python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my-sets
+python run.py stage=eval eval=paloma checkpoint.path=my-model eval.mode=paper
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from eval.hub_sets import plan_sets
+from toedit.artifacts import Artifact
+from toedit.config import Config, EvalConfig, ScorerConfig
+from toedit.console import human, note, say, table
+from toedit.errors import BadConfiguration
+from toedit.priors import model_folder, model_shape, plan_model
+from toedit.workspace import Result, Workspace
+
+_PAPER_ONLY, _ROLLING_ONLY = ("max_tokens", "batch_documents", "cap"), ("window", "min_context", "context_token")
+_NOT_IDENTITY = ("name", "sets", "revision", "expected")
+
+
+def plan(config: Config) -> Artifact:
+    settings, root = config.eval, Path(config.artifacts)
+    if not config.checkpoint.path:
+        raise BadConfiguration(
+            "checkpoint.path: names the model to evaluate: an artifact folder, any Hugging Face folder, or a hub id"
+        )
+    if not settings.sets:
+        raise BadConfiguration("eval.sets: names a folder of text sets, one file, or a hub data set")
+    asked = config.checkpoint
+    checkpoint = plan_model(str(asked.path), "checkpoint.path", root, asked.name, asked.revision)
+    model = asked.name or checkpoint.name
+    sets = plan_sets(settings, root)
+    return Artifact(
+        kind="eval",
+        name=f"{settings.name}.{sets.name}.{model}",
+        identity=identity_of(settings, config.scorer, model),
+        inputs={"checkpoint": checkpoint, "sets": sets},
+        root=root,
+        out=Path(config.out) if config.out else None,
+        build=partial(build, settings=settings, scorer=config.scorer, model=model),
+        estimate=partial(_estimate, checkpoint, sets),
+    )
+
+
+def identity_of(settings: EvalConfig, scorer: ScorerConfig, model: str) -> dict[str, Any]:
+    """What decides the results: not where the sets lie (their files count), nor keys that the mode does not read."""
+    unread = _ROLLING_ONLY if settings.mode == "paper" else _PAPER_ONLY
+    kept = {key: value for key, value in asdict(settings).items() if key not in (*_NOT_IDENTITY, *unread)}
+    return {"eval": "perplexity", "model": model, "scorer": scorer.kind, **kept}
+
+
+def build(workspace: Workspace, settings: EvalConfig, scorer: ScorerConfig, model: str) -> Result:
+    from eval.measuring import build_eval
+
+    return build_eval(workspace, settings, scorer, model)
+
+
+def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    counts = artifact.manifest()["counts"]
+    rows = json.loads((artifact.path / "results.json").read_text(encoding="utf-8"))
+    by_set: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        by_set.setdefault(row["set"], row | {"metrics": {}})["metrics"][row["metric"]] = _cell(row)
+    metrics = list(next(iter(by_set.values()))["metrics"])
+    columns = ["set", "documents", "tokens", *(metric.replace("_", " ") for metric in metrics)]
+    cells = [
+        [name, f"{row['n']:,}", f"{row['scored']:,}", *(row["metrics"][metric] for metric in metrics)]
+        for name, row in by_set.items()
+    ]
+    first = rows[0]
+    table(columns, cells, title=f"{first['model']}, {first['mode']} perplexity in windows of {first['window']} tokens")
+    say("value ± standard error; a document or origin is resampled whole")
+    for key, line in (("absent_sets", "not found"), ("unexpected_sets", "found beside those expected")):
+        if counts[key]:
+            note(f"eval={config.eval.name}: {line}: {', '.join(counts[key])}")
+    last = by_set[list(by_set)[-1]]
+    return {"sets": str(counts["sets"]), "of": str(last["set"]), **dict(zip(columns[3:], cells[-1][3:], strict=True))}
+
+
+def _cell(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "beyond range"
+    return f"{row['value']:.4g}" + (f" ± {row['stderr']:.2g}" if row["stderr"] is not None else "")
+
+
+def _estimate(checkpoint: Artifact, sets: Artifact) -> dict[str, str]:
+    """What is known beforehand, for a dry run."""
+    known: dict[str, str] = {}
+    if "bytes" in sets.identity:
+        known["input"] = f"{len(sets.identity['files'])} files, {human(sets.identity['bytes'], 'B')} as they are stored"
+    folder = model_folder(checkpoint.path)
+    if (folder / "config.json").is_file() and (parameters := model_shape(folder).parameters):
+        known |= {"parameters": human(parameters), "FLOPs": f"{human(2 * parameters)} a token"}
+    return known

@@ -1,0 +1,113 @@
+"""Checkpoints from which a training resumes: `state/step-00000500/`, written by all ranks, complete or not there.
+
+Holds float32 weights, AdamW's moments (torch.distributed.checkpoint, one file a rank) and `position.json`. Any number
+of ranks loads what any other number wrote. Data position and random state follow from the step, so the step is all
+there is to know about them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributed import checkpoint as dcp
+from torch.distributed.checkpoint import CheckpointException, FileSystemReader, FileSystemWriter
+
+from pretrain.ranks import Ranks
+from toedit.workspace import write_json
+
+POSITION = "position.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class _Writer(FileSystemWriter):
+    """Without the random id that torch would write: two runs give the same bytes."""
+
+    def storage_meta(self) -> None:
+        return None
+
+
+def save(
+    state: Path,
+    step: int,
+    parameters: Mapping[str, torch.nn.Parameter],
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
+    kept: int,
+) -> None:
+    """Write the checkpoint of `step`; then remove all but the newest `kept`."""
+    final = state / f"step-{step:08d}"
+    temporary = state / f".{final.name}.tmp"
+    if ranks.is_first:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    ranks.wait()
+    held = _tensors(parameters, optimizer)
+    # The kinds of metadata and their order must not depend on threads: one writes.
+    writer = _Writer(temporary, thread_count=1, sync_files=True)
+    with _quietly():
+        dcp.save(held, storage_writer=writer, no_dist=ranks.count == 1)
+    if ranks.is_first:
+        write_json(temporary / POSITION, {"step": step, "ranks": ranks.count})
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.replace(final)
+    ranks.wait()
+    if ranks.is_first:
+        keep_newest(state, kept)
+
+
+def load(
+    folder: Path, parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer, ranks: Ranks
+) -> int:
+    """Restore weights and optimizer in place; return the step."""
+    position = json.loads((folder / POSITION).read_text())
+    for weight in parameters.values():
+        moments: dict[str, Any] = {key: torch.zeros_like(weight) for key in _MOMENTS}
+        # Fused AdamW counts its steps where the weights are.
+        count = torch.tensor(float(position["step"]), device=weight.device)
+        optimizer.state[weight] = {"step": count, **moments}
+    with _quietly():
+        dcp.load(_tensors(parameters, optimizer), storage_reader=FileSystemReader(folder), no_dist=ranks.count == 1)
+    return int(position["step"])
+
+
+def newest(state: Path) -> Path | None:
+    """The last complete checkpoint, or None."""
+    found = sorted(folder for folder in state.glob("step-*") if (folder / POSITION).is_file())
+    return found[-1] if found else None
+
+
+def keep_newest(state: Path, kept: int) -> None:
+    """Remove older checkpoints, and what a killed run left half-written."""
+    for folder in [*sorted(state.glob("step-*"))[:-kept], *state.glob(".step-*.tmp")]:
+        shutil.rmtree(folder)
+
+
+def _tensors(parameters: Mapping[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    held: dict[str, Tensor] = {}
+    for name, weight in parameters.items():
+        held[f"weight.{name}"] = weight.detach()
+        for key in _MOMENTS:
+            held[f"{key}.{name}"] = optimizer.state[weight][key]
+    return held
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch's warning where no ranks are; a full disk is a full disk, not an exception of torch's own."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+        try:
+            yield
+        except CheckpointException as error:
+            for cause, _ in error.failures.values():
+                if isinstance(cause, OSError):
+                    raise cause from None
+            raise

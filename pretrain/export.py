@@ -1,0 +1,120 @@
+"""The trained model as an ordinary Hugging Face folder, checked against the model in training.
+
+Writes `hf/`: config.json, safetensors in float32, the tokenizer of the tokens, a model card.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from pretrain.tracking import METRICS, read_metrics
+from toedit.errors import ToEditError
+from toedit.workspace import read_manifest
+
+if TYPE_CHECKING:
+    from pretrain.loop import Training
+
+_PROBE = 128
+"""Tokens whose logits are compared."""
+
+
+def export(training: Training) -> float:
+    """Write `hf/`; return the largest difference of its logits from the trained model's. Every rank takes part."""
+    ranks = training.ranks
+    token_BL = torch.from_numpy(training.data.sequence(0))[None, : min(_PROBE, training.data.length)]
+    trained = training.weights.language_model.eval()
+    with torch.no_grad():
+        trained_BLV = trained(token_BL.to(ranks.device)).cpu()
+    whole = training.weights.full()
+    if not ranks.is_first:
+        ranks.wait()
+        return 0.0
+    _write(training, whole)
+    difference = _compare(training, token_BL, trained_BLV)
+    ranks.wait()
+    return difference
+
+
+def _write(training: Training, whole: dict[str, Tensor]) -> None:
+    import transformers
+
+    transformers.utils.logging.disable_progress_bar()
+    folder = training.job.folder / "hf"
+    temporary = folder.with_name(".hf.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(training.architecture, dtype=torch.float32)
+    model = model.to_empty(device="cpu")
+    report = model.load_state_dict(whole, strict=False)
+    model.tie_weights()
+    tied = set(getattr(model, "_tied_weights_keys", None) or {})
+    missing = [name for name in report.missing_keys if name not in tied]
+    if missing or report.unexpected_keys:
+        raise AssertionError(f"export: {missing} missing, {report.unexpected_keys} unknown")
+    model.save_pretrained(temporary)
+    shutil.copytree(training.job.tokens / "tokenizer", temporary, dirs_exist_ok=True)
+    (temporary / "README.md").write_text(model_card(training), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    temporary.replace(folder)
+
+
+def _compare(training: Training, token_BL: Tensor, trained_BLV: Tensor) -> float:
+    import transformers
+
+    folder, device = training.job.folder / "hf", training.ranks.device
+    dtype = getattr(torch, training.recipe.dtype)
+    loaded: Any = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, local_files_only=True)
+    with torch.no_grad():
+        exported_BLV = loaded.to(device).eval()(input_ids=token_BL.to(device)).logits.float().cpu()
+    difference = (exported_BLV - trained_BLV).abs().max().item()
+    tolerance = 1e-3 if dtype == torch.float32 else 0.1 + 0.02 * trained_BLV.abs().max().item()
+    if not difference <= tolerance:
+        raise ToEditError(f"{folder}: logits of the exported model differ from the trained one's by {difference:.3g}")
+    return difference
+
+
+def model_card(training: Training) -> str:
+    """README.md of the folder."""
+    job, recipe = training.job, training.recipe
+    tokens = read_manifest(job.tokens)
+    last = read_metrics(job.folder / METRICS)[-1]
+    validation = (
+        f" Perplexity on held-out tokens: {float(last['validation_perplexity']):.2f}."
+        if last["validation_loss"]
+        else ""
+    )
+    shape = json.dumps(job.config.model.settings, sort_keys=True)
+    warmup, end = f"{recipe.warmup_steps} steps of warm-up", f"cosine to {recipe.final_learning_rate_share:.0%}"
+    decay = f"epsilon {recipe.epsilon:g}, weight decay {recipe.weight_decay:g}"
+    return f"""---
+library_name: transformers
+pipeline_tag: text-generation
+tags: [toedit, {job.config.model.kind}]
+---
+
+# {job.name}
+
+A `{job.config.model.kind}` of {training.parameters:,} parameters, trained from scratch by
+`python run.py stage=pretrain model={job.config.model.name}` on the tokens `{tokens["name"]}`
+({tokens["counts"]["tokens"]:,} tokens of {tokens["counts"]["documents"]:,} documents).
+
+| | |
+|---|---|
+| settings | `{shape}` |
+| steps | {training.steps:,} of {recipe.batch_sequences} sequences of {recipe.sequence_length} tokens |
+| tokens seen, repetitions counted | {training.steps * training.step_tokens:,} |
+| peak learning rate | {recipe.learning_rate:g}, {warmup}, {end} |
+| AdamW | betas {recipe.betas[0]:g} and {recipe.betas[1]:g}, {decay} |
+| precision | {recipe.dtype} with float32 weights |
+| seed | {job.config.seed} |
+
+Training loss at the end: {float(last["loss"]):.4f} nats a token.{validation}
+The whole curve is in `metrics.csv` beside this folder.
+
+It learnt from the texts named above alone, with what is wrong in them, and was neither aligned nor evaluated for use.
+"""

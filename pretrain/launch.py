@@ -1,0 +1,118 @@
+"""Start a training: in this process, or as ranks under torch's elastic launcher, which is what torchrun runs.
+
+A rank that dies ends the others; the checkpoint stands, and the same command resumes (exit code 75). A rank that meets
+an error of the user's leaves it in a file, and it is raised here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pretrain.job import Job
+from toedit import errors
+from toedit.errors import Interrupted, ToEditError
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def launch(job: Job) -> None:
+    """Train to the end, or raise what stopped it."""
+    path = job.write()
+    try:
+        if job.config.trainer.nproc == 1:
+            from pretrain.loop import run
+
+            run(job)
+        else:
+            _run_ranks(job, path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def error_file(job: Job, rank: int) -> Path:
+    """Where a rank leaves an error of the user's."""
+    return job.folder / "state" / f"error-{rank}.json"
+
+
+def _run_ranks(job: Job, path: Path) -> None:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    count = job.config.trainer.nproc
+    for rank in range(count):
+        error_file(job, rank).unlink(missing_ok=True)
+    settings = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="localhost",
+        max_restarts=0,
+        monitor_interval=0.2,
+        logs_specs=DefaultLogsSpecs(),
+    )
+    with _ranks_find_us(), _handlers_restored():
+        try:
+            elastic_launch(settings, sys.executable)("-m", "pretrain.worker", str(path))
+        except SignalException:
+            raise KeyboardInterrupt from None
+        except ChildFailedError as failed:
+            codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
+            raise _what_stopped(job, codes) from None
+
+
+def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
+    killed = [rank for rank, code in codes.items() if code < 0 and code != -signal.SIGTERM]
+    if killed:
+        name = signal.Signals(-codes[killed[0]]).name
+        return Interrupted(
+            f"rank {killed[0]} died ({name}); the others were stopped, the last checkpoint stands, and the same "
+            "command resumes there"
+        )
+    for rank in range(job.config.trainer.nproc):
+        if error_file(job, rank).is_file():
+            held = json.loads(error_file(job, rank).read_text())
+            error_file(job, rank).unlink()
+            kind = getattr(errors, held["class"], ToEditError)
+            return kind(held["message"])
+    if Interrupted.exit_code in codes.values():
+        return Interrupted("a rank was interrupted; the same command resumes at the last checkpoint")
+    if all(code == -signal.SIGTERM for code in codes.values()):
+        return KeyboardInterrupt()
+    return RuntimeError(f"a rank failed (exit codes {codes}); its traceback stands above")
+
+
+@contextmanager
+def _ranks_find_us() -> Iterator[None]:
+    """Ranks import this very checkout, wherever they are started."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(_ROOT), *([before] if before else [])])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+@contextmanager
+def _handlers_restored() -> Iterator[None]:
+    """The launcher takes the signals over and does not give them back."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

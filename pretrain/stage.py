@@ -1,0 +1,141 @@
+"""`python run.py stage=pretrain`: a language model from scratch.
+
+Reads tokens (those at `tokens.path`, else those that `stage=tokenize` makes of the same settings), and others for
+validation where `validation_tokens.path` names them. Writes a checkpoint artifact: `hf/` (an ordinary Hugging Face
+folder), `metrics.csv`, and `state/`, the last checkpoint.
+
+    python run.py stage=pretrain model=gpt2_124m trainer.nproc=8 tokens.path=my-tokens
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from pretrain.job import OUTCOME, Job
+from toedit.artifacts import Artifact, load_artifact
+from toedit.config import Config
+from toedit.console import human, say
+from toedit.errors import BadConfiguration, UnusableInput
+from toedit.stages import tokenize
+from toedit.workspace import Result, Workspace, read_manifest
+
+
+def plan(config: Config) -> Artifact:
+    tokens = tokenize.plan_from(config)
+    inputs = {"tokens": tokens}
+    if config.validation_tokens.path is not None:
+        path = Path(config.validation_tokens.path)
+        command = f"python run.py stage=tokenize out={path}"
+        inputs["validation"] = load_artifact(path, ("tokens",), "validation_tokens.path", command)
+    check(config, {role: source.path for role, source in inputs.items() if source.state() == "cached"})
+    model, recipe, name = asdict(config.model), asdict(config.recipe), f"{config.model.name}.{tokens.name}"
+    if config.recipe.steps is not None:
+        del recipe["epochs"]
+    return Artifact(
+        kind="checkpoint",
+        name=name,
+        identity={
+            "model": {key: value for key, value in model.items() if key != "name"},
+            "recipe": {key: value for key, value in recipe.items() if key != "name"},
+            "seed": config.seed,
+        },
+        inputs=inputs,
+        root=Path(config.artifacts),
+        out=Path(config.out) if config.out else None,
+        build=partial(build, config=config, name=name),
+        estimate=partial(_estimate, config, tokens),
+    )
+
+
+def check(config: Config, folders: Mapping[str, Path]) -> None:
+    """Refuse tokens that are not the model's, and settings that do not fit; `folders` of finished tokens by role."""
+    from pretrain.data import shares
+    from pretrain.models import architecture, require_positions
+    from toedit.tokenizing import load_tokenizer
+
+    shares(config.recipe.batch_sequences, config.trainer.nproc, config.trainer.micro_batch_sequences)
+    found = {}
+    for role, folder in folders.items():
+        key = "tokens.path" if role == "tokens" else "validation_tokens.path"
+        identity = read_manifest(folder)["identity"]
+        eos_id = identity.get("eos_id")
+        if identity.get("dtype") not in ("uint16", "uint32") or eos_id is None:
+            raise UnusableInput(f"{key}={folder}: its manifest names no dtype (uint16, uint32) or no eos_id")
+        found[role] = {"vocabulary_size": load_tokenizer(folder / "tokenizer").vocabulary_size, "eos_id": eos_id}
+        for what, value in found[role].items():
+            wanted = getattr(config.model, what)
+            if wanted is not None and wanted != value:
+                raise UnusableInput(
+                    f"{key}={folder}: made with another tokenizer than the model's ({what} is {value}, "
+                    f"model.{what}={wanted})"
+                )
+    if len({tuple(facts.values()) for facts in found.values()}) > 1:
+        raise UnusableInput(f"validation_tokens.path={folders['validation']}: another tokenizer than the tokens'")
+    for size, eos_id in {tuple(facts.values()) for facts in found.values()}:
+        rows = config.model.embedding_rows
+        if rows is not None and rows < size:
+            raise BadConfiguration(f"model.embedding_rows={rows}: the tokenizer has {size} entries")
+        require_positions(architecture(config.model, size, eos_id), config.recipe)
+
+
+def build(workspace: Workspace, config: Config, name: str) -> Result:
+    """Train; resumes from `state/`."""
+    from pretrain.launch import launch
+
+    check(config, workspace.inputs)  # again: at planning time the tokens may not have been there
+    launch(Job(config, workspace.path, name, workspace.inputs["tokens"], workspace.inputs.get("validation")))
+    outcome = json.loads((workspace.path / OUTCOME).read_text())
+    (workspace.path / OUTCOME).unlink()
+    trainer = asdict(config.trainer)
+    return Result(
+        counts=outcome["counts"], seeds={"pretrain": config.seed}, runtime={"trainer": trainer, **outcome["runtime"]}
+    )
+
+
+def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    from pretrain.tracking import METRICS, read_metrics
+
+    manifest = artifact.manifest()
+    counts, last = manifest["counts"], read_metrics(artifact.path / METRICS)[-1]
+    say(
+        f"checkpoint {artifact.name}: {human(counts['parameters'])} parameters, {counts['steps']:,} steps, "
+        f"{human(counts['tokens_seen'])} tokens seen; loss {float(last['loss']):.4f}"
+        + (f", validation perplexity {float(last['validation_perplexity']):.2f}" if last["validation_loss"] else "")
+    )
+    say(f"Hugging Face folder: {artifact.path / 'hf'}")
+    return {
+        "parameters": human(counts["parameters"]),
+        "tokens": human(counts["tokens_seen"]),
+        "loss": f"{float(last['loss']):.4f}",
+        "validation perplexity": f"{float(last['validation_perplexity']):.2f}" if last["validation_loss"] else "",
+    }
+
+
+def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
+    from pretrain.data import TokenSequences, total_steps
+    from pretrain.models import architecture, count_parameters
+    from pretrain.throughput import training_flops_per_token
+    from toedit.tokenizing import load_tokenizer
+
+    if tokens.state() != "cached":
+        return {"tokens": "known when the tokens are there"}
+    recipe, size = config.recipe, load_tokenizer(tokens.path / "tokenizer").vocabulary_size
+    shape = architecture(config.model, size, tokens.identity["eos_id"])
+    data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, config.seed, shape.vocab_size)
+    steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, len(data))
+    seen, parameters = steps * recipe.batch_sequences * recipe.sequence_length, count_parameters(shape)
+    text = shape.get_text_config()
+    token_flops = training_flops_per_token(parameters, text.num_hidden_layers, text.hidden_size, recipe.sequence_length)
+    # Weights, gradient and two moments in float32, copies in the compute type; activations come on top.
+    return {
+        "parameters": human(parameters),
+        "steps": f"{steps:,}",
+        "tokens": human(seen),
+        "FLOPs": human(seen * token_flops),
+        "memory": f"{human(18 * parameters / config.trainer.nproc, 'B')} a rank, and activations",
+        "disk": human(parameters * (4 + 12 * (config.trainer.checkpoints_kept + 1)), "B"),
+    }

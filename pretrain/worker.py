@@ -1,0 +1,59 @@
+"""What one rank runs: `python -m pretrain.worker <checkpoint>/state/run.yaml`, started by launch.py."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from pretrain.job import Job
+from pretrain.launch import error_file
+from toedit.command import as_user_error
+from toedit.workspace import write_json
+
+
+def main(path: Path) -> int:
+    _end_with_parent()
+    job = Job.read(path)
+    try:
+        from pretrain.loop import run
+
+        run(job)
+    except BaseException as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        held = {"class": type(known).__name__, "message": str(known)}
+        with suppress(OSError):  # a full disk has no room for this, either; the exit code says as much
+            write_json(error_file(job, int(os.environ.get("RANK", 0))), held)
+        return known.exit_code
+    return 0
+
+
+def _end_with_parent() -> None:
+    """A command that was killed must not leave ranks behind that write into a folder which the next one resumes."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(75)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    try:
+        code = main(Path(sys.argv[1]))
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without the destructors of native libraries: on a busy machine their threads now and then abort the process, and
+    # a rank that had done its work would count as dead.
+    os._exit(code)

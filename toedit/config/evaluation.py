@@ -1,0 +1,86 @@
+"""Settings of what is measured on a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from toedit.config.checks import require, require_one_of
+from toedit.errors import BadConfiguration
+
+MODES = ("rolling", "paper")
+
+
+@dataclass
+class CheckpointConfig:
+    """The model that is evaluated."""
+
+    path: str | None = None
+    """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
+    name: str | None = None
+    """Name in results and addresses; by default made from the path or id."""
+    revision: str | None = None
+    """Of a hub id: commit, tag or branch; resolved to a commit and recorded."""
+
+
+@dataclass
+class EvalConfig:
+    """What `stage=eval` measures, and how."""
+
+    name: str = "perplexity"
+    """The preset, a file of configs/eval/."""
+    sets: str | None = None
+    """A folder of text sets (one a sub-folder, or one a file), a file, a corpus artifact, or a hub data set's id."""
+    revision: str | None = None
+    """Of a hub data set: commit, tag or branch; resolved to a commit and recorded."""
+    split: str | None = "val"
+    """The split that is read where a set has several (val, test, train); null reads every file."""
+    expected: list[str] = field(default_factory=list)
+    """Names of the sets that belong to the suite; what is missing is said, not refused."""
+    text_fields: list[str] = field(default_factory=lambda: ["text"])
+    """The fields that make up a document's text; dotted paths reach inside."""
+    set_fields: list[str] = field(default_factory=list)
+    """The first of these fields that a row has names its set; without one, folder or file does."""
+    unit_fields: list[str] = field(default_factory=lambda: ["metadata.origin", "metadata.origin_path"])
+    """The first of these fields that a row has names its origin: documents of one origin are resampled together."""
+    on_bad_row: str = "reject"
+    """reject (list it in rejected.jsonl, count it, go on) or stop."""
+    mode: str = "rolling"
+    """rolling: every token once, in windows; paper: the first tokens of a document, mean of batch means, capped."""
+    window: int | None = None
+    """mode=rolling: tokens that the model reads at once; null: all it takes (2048 where it names no limit)."""
+    min_context: int = 1
+    """mode=rolling: tokens before the first one that a later window predicts; the stride follows from it."""
+    context_token: str = "auto"
+    """mode=rolling: what the first token is conditioned on: bos, eos, none (it stays out), or auto: bos, else eos."""
+    max_tokens: int = 1024
+    """mode=paper: tokens of a document that count."""
+    batch_documents: int = 64
+    """mode=paper: documents of a batch; the result is the mean of the batches' means, so it depends on this."""
+    cap: float = 20.0
+    """mode=paper: the mean loss is cut off here before it becomes a perplexity."""
+    dtype: str = "float32"
+    """float32 or bfloat16 operands; log-probabilities come from float32 logits either way."""
+    resamples: int = 1000
+    """Bootstrap resamples behind a standard error; 0 leaves standard errors out."""
+    seed: int = 0
+    """Seed of the resampling."""
+
+    def __post_init__(self) -> None:
+        require_one_of("eval.mode", self.mode, MODES)
+        require_one_of("eval.on_bad_row", self.on_bad_row, ("reject", "stop"))
+        require_one_of("eval.dtype", self.dtype, ("float32", "bfloat16"))
+        require_one_of("eval.context_token", self.context_token, ("auto", "bos", "eos", "none"))
+        require(bool(self.text_fields), "eval.text_fields", self.text_fields, "must name at least one field")
+        window = self.window
+        require(window is None or window >= 3, "eval.window", window, "must be at least 3, or null")
+        require(self.min_context >= 1, "eval.min_context", self.min_context, "must be at least 1")
+        require(self.max_tokens >= 2, "eval.max_tokens", self.max_tokens, "must be at least 2")
+        require(self.batch_documents >= 1, "eval.batch_documents", self.batch_documents, "must be at least 1")
+        require(self.cap > 0, "eval.cap", self.cap, "must be positive")
+        require(self.resamples == 0 or self.resamples >= 2, "eval.resamples", self.resamples, "must be 0 or at least 2")
+        require(self.seed >= 0, "eval.seed", self.seed, "must not be negative")
+        if self.mode == "paper" and (window is not None or self.min_context != 1):
+            raise BadConfiguration(
+                f"eval.mode=paper with eval.window={window} eval.min_context={self.min_context}: this mode has no "
+                "windows; it reads the first eval.max_tokens of a document"
+            )

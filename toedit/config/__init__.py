@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.evaluation import CheckpointConfig, EvalConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
-from toedit.config.evaluation import CheckpointConfig, EvalConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig

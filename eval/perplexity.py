@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from toedit.config import EvalConfig, ScoreConfig, ScorerConfig
@@ -25,6 +26,8 @@ from toedit.scorers import Scorer
 from toedit.windows import Window, rolling_windows
 
 _LONGEST_WITHOUT_LIMIT = 2048
+# On a CPU the states of more tokens fall out of the cache: at 10M parameters 512 were a third faster than 4096.
+_CPU_BATCH_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class PerplexityPass(PriorPass):
             super().__init__(model, score, scorer)
         except BadConfiguration as error:  # its keys have another name here
             raise BadConfiguration(re.sub(r"^score\.", "eval.", str(error))) from None
+        if scorer.device == "cpu" or (scorer.device == "auto" and not torch.cuda.is_available()):
+            self.batch_tokens = min(self.batch_tokens, _CPU_BATCH_TOKENS)
         if self.rolling and settings.context_token == "auto":
             self.context_id = _harness_prefix(model, self.context_id)
         if self.rolling and settings.min_context > self.window:

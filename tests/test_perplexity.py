@@ -302,7 +302,7 @@ def test_keys_that_the_mode_does_not_read_do_not_change_the_address(small_prior,
 
     def address(**further):
         checkpoint = CheckpointConfig(path=str(small_prior))
-        return plan(Config(checkpoint=checkpoint, eval=EvalConfig(**settings, **further), artifacts="a")).path
+        return plan(Config(checkpoint=checkpoint, eval=EvalConfig(**settings, **further), artifacts=str(tmp_path))).path
 
     assert address(cap=5.0) == address() != address(window=20)
     assert address(mode="paper", cap=5.0) != address(mode="paper")

@@ -63,8 +63,9 @@ class PerplexityPass(PriorPass):
             super().__init__(model, score, scorer)
         except BadConfiguration as error:  # its keys have another name here
             raise BadConfiguration(re.sub(r"^score\.", "eval.", str(error))) from None
-        if scorer.device == "cpu" or (scorer.device == "auto" and not torch.cuda.is_available()):
-            self.batch_tokens = min(self.batch_tokens, _CPU_BATCH_TOKENS)
+        on_cpu = scorer.device == "cpu" or (scorer.device == "auto" and not torch.cuda.is_available())
+        if on_cpu and scorer.batch_tokens is None:
+            self.batch_tokens = _CPU_BATCH_TOKENS
         if self.rolling and settings.context_token == "auto":
             self.context_id = _harness_prefix(model, self.context_id)
         if self.rolling and settings.min_context > self.window:

@@ -334,7 +334,7 @@ def speed(arguments: argparse.Namespace) -> None:
 
 
 def memory(arguments: argparse.Namespace) -> None:
-    for entries in (8192, 50257, 131072):
+    for entries in arguments.entries:
         case = prepare(Path(arguments.work), "1M", entries, arguments.tokens or 60_000, arguments.dtype)
         case["batch_sizes"] = (8,)
         results = {contender: run_contender(contender, case) for contender in ("ours", "plain")}
@@ -361,6 +361,7 @@ def main() -> None:
     parser.add_argument("--scorer", nargs="*", default=[], metavar="KEY=N", help="whole-number keys of `scorer`")
     parser.add_argument("--dtype", default="bfloat16", choices=("bfloat16", "float32"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--entries", type=int, nargs="+", default=[8192, 50257, 131072], help="memory: vocabularies")
     parser.add_argument("--tokens", type=int, help="tokens of text; by default enough for some seconds")
     parser.add_argument("--work", default="outputs/benchmark_scoring")
     arguments = parser.parse_args()

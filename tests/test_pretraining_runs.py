@@ -255,7 +255,7 @@ def test_missing_tokens_say_how_to_make_them(tmp_path):
 
 def test_tokens_are_made_of_the_same_settings(tmp_path):
     run = run_command("stage=pretrain", "tokens.source=edited", "dry_run=true", cwd=tmp_path)
-    planned = [line.split()[0] for line in run.stdout.splitlines() if "planned" in line or "missing" in line]
+    planned = [line.split()[0] for line in run.stdout.splitlines() if " to build " in line]
     assert planned[-2:] == ["tokens", "checkpoint"] and "edited_corpus" in planned, run.stdout
 
 

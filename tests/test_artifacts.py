@@ -105,6 +105,17 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path):
         file.ensure()
 
 
+def test_a_marker_that_another_command_is_just_writing_is_not_foreign(tmp_path):
+    artifact = three_shards(tmp_path, [])
+    artifact.out = tmp_path / "same"
+    artifact.out.mkdir()
+    (artifact.out / ".building.json.4711.tmp").write_text("{")
+    (artifact.ensure() / "manifest.json").unlink()
+    (artifact.out / ".building.jsonl").write_text("not ours")
+    with pytest.raises(UnusableInput, match=r"\.building\.jsonl"):
+        artifact.ensure()
+
+
 def test_bad_input_leaves_no_trace_in_the_asked_folder(tmp_path):
     def refuse(workspace):
         (workspace.path / "half.txt").write_text("half")

@@ -164,7 +164,7 @@ def test_the_engine_ends_with_the_scorer_and_its_death_is_one_line(passes, small
     assert len(scorer.score(batch).logprob_R) == 4
     process = scorer.process
     process.kill()
-    with pytest.raises(UnusableInput, match="vLLM's process ended"):
+    with pytest.raises(UnusableInput, match="scorer=vllm: its process ended"):
         scorer.score(batch)
     other = load_scorer(small_prior, ScoreConfig(), dataclasses.replace(VLLM, self_check=False))
     assert isinstance(other, ScorerElsewhere)

@@ -103,10 +103,10 @@ class Artifact:
         assert self.build is not None
         started = time.time()
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
-        (self.path / MANIFEST).unlink(missing_ok=True)
         inputs = {role: {"fingerprint": source.fingerprint} for role, source in self.inputs.items()}
         marker = {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint}
         write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs})
+        (self.path / MANIFEST).unlink(missing_ok=True)
         try:
             result = self.build(workspace)
         except (BadConfiguration, UnusableInput, MissingInput):
@@ -189,21 +189,28 @@ class Artifact:
         if not self.path.is_dir():
             return
         hint = "choose another folder, or remove it"
-        for marker in (MANIFEST, BUILDING):
-            if (self.path / marker).exists():
-                try:
-                    held = json.loads((self.path / marker).read_text())
-                    same, what = held["fingerprint"] == self.fingerprint, f"{held['kind']} {held['name']!r}"
-                    what += self._differences(held) if held["kind"] == self.kind else ""
-                except (OSError, ValueError, KeyError, TypeError):
-                    same, what = False, f"an unreadable {marker}"
-                if not same:
-                    state = "unfinished " if marker == BUILDING else ""
-                    raise UnusableInput(f"out={self.path}: holds another artifact ({state}{what}); {hint}")
-                return
-        foreign = sorted(entry.name for entry in self.path.iterdir() if entry.name not in _OURS)
+        foreign = sorted(entry.name for entry in self.path.iterdir() if not _is_ours(entry.name))
+        # The marker is looked for after the files: another command may begin or finish this artifact in between.
+        for marker in (BUILDING, MANIFEST):
+            try:
+                held = json.loads((self.path / marker).read_text())
+                same, what = held["fingerprint"] == self.fingerprint, f"{held['kind']} {held['name']!r}"
+                what += self._differences(held) if held["kind"] == self.kind else ""
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, KeyError, TypeError):
+                same, what = False, f"an unreadable {marker}"
+            if not same:
+                state = "unfinished " if marker == BUILDING else ""
+                raise UnusableInput(f"out={self.path}: holds another artifact ({state}{what}); {hint}")
+            return
         if foreign:
             raise UnusableInput(f"out={self.path}: holds files that are not an artifact ({foreign[0]!r}, …); {hint}")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file belongs to the building of an artifact; another command may be writing its marker just now."""
+    return name in _OURS or (name.startswith(f"{BUILDING}.") and name.endswith(".tmp"))
 
 
 def _leaves(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -51,6 +51,7 @@ def build_points(
         shared = _shared(artifacts)
         for artifact in artifacts:
             _build_shared(artifact, shared, failures)
+        progress.started = time.monotonic()  # what they share says nothing about a point
         _build_in_children(list(todo.values()), jobs, point_command, logs, failures, progress)
     for entry in planned:
         if entry.artifact is not None:

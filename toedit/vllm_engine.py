@@ -29,11 +29,12 @@ _ENVIRONMENT = {
     # A window may fill the model's whole context; the one token that vLLM insists on drawing after it is never run
     # through the model, so the position beyond the context is counted and not computed.
     "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
+    # The engine in this very process: in another one, what forms a batch depends on when requests arrive.
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
 _CPU_ENVIRONMENT = {
     "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # by default one core is kept for serving
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; what does not fit waits
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
 
 _GPU_SHARE = 0.9

@@ -32,10 +32,10 @@ def plan(config: Config) -> Artifact:
     settings, root = config.eval, Path(config.artifacts)
     if not settings.sets and not settings.held_out:
         raise BadConfiguration("eval.sets: names a folder of text sets, one file, or a hub data set")
+    held_out = {f"{HELD_OUT}{side}": plan_held_out(config, side) for side in settings.held_out}
     checkpoint = plan_checkpoint(config)
     model = config.checkpoint.name or checkpoint.name
-    sets = {"sets": plan_sets(settings, root)} if settings.sets else {}
-    sets |= {f"{HELD_OUT}{side}": plan_held_out(config, side) for side in settings.held_out}
+    sets = ({"sets": plan_sets(settings, root)} if settings.sets else {}) | held_out
     return Artifact(
         kind="eval",
         name=f"{settings.name}.{next(iter(sets.values())).name}.{model}",

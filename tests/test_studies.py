@@ -111,7 +111,14 @@ def test_the_same_study_again_computes_nothing(finished, inputs):
 
 def test_edited_arms_read_the_same_documents(finished, inputs):
     work, _ = finished
-    few = ["experiment.seeds=[0]", "edit.p=0.5", "score.min_p=0.5", "mix.human.split=train", "eval.held_out=[]"]
+    few = [
+        "experiment.seeds=[0]",
+        "edit.p=0.5",
+        "edit.temperature=4",
+        "score.min_p=0.5",
+        "mix.human.split=train",
+        "eval.held_out=[]",
+    ]
     kept = [override for override in inputs if not override.startswith("experiment.seeds")]
     run = run_command("experiment=paper/mix_edited", *kept, *few, "out=edited", cwd=work)
     assert "random replacements minus source" in run.stdout

@@ -127,7 +127,10 @@ def build(workspace: Workspace, config: Config, name: str) -> Result:
             f"recipe.batch_sequences={recipe.batch_sequences}: the tokens hold only {sequences} sequences of "
             f"recipe.sequence_length={recipe.sequence_length}"
         )
-    steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, sequences)
+    if _in_epochs(recipe):  # each drops what does not fill a batch
+        steps = int(recipe.epochs) * (sequences // recipe.batch_sequences)
+    else:
+        steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, sequences)
     held = {
         "run_name": name,
         "seed": config.seed,
@@ -197,7 +200,6 @@ def model_settings(model: ModelConfig, recipe: RecipeConfig, shape: Any, vocabul
 
 def recipe_settings(recipe: RecipeConfig, steps: int) -> dict[str, Any]:
     """Optimizer, schedule, batch, duration."""
-    is_whole = recipe.steps is None and recipe.epochs == int(recipe.epochs)
     starts = None if recipe.warmup_start_share == 0.1 else recipe.warmup_start_share * recipe.learning_rate
     return {
         "optimizer": {
@@ -216,7 +218,7 @@ def recipe_settings(recipe: RecipeConfig, steps: int) -> dict[str, Any]:
             "alpha_f": recipe.final_learning_rate_share,
             "warmup_min_lr": starts,  # null: a tenth of the peak
         },
-        "max_duration": f"{int(recipe.epochs)}ep" if is_whole else steps,
+        "max_duration": f"{int(recipe.epochs)}ep" if _in_epochs(recipe) else steps,
         "stop_at": steps,  # without it, the trainer takes up to ten steps more than max_duration
         "global_train_batch_size": recipe.batch_sequences,
         "max_grad_norm": recipe.gradient_clip,
@@ -254,6 +256,11 @@ def data_settings(files: list[Path], dtype: str, folder: Path) -> dict[str, Any]
         "drop_last": True,
         "num_workers": 0,
     }
+
+
+def _in_epochs(recipe: RecipeConfig) -> bool:
+    """Whether the package itself can be told the epochs: it counts whole ones."""
+    return recipe.steps is None and recipe.epochs == int(recipe.epochs)
 
 
 def _sequences(tokens: Path, dtype: str, length: int) -> tuple[int, list[Path]]:

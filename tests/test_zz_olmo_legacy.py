@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import REPOSITORY, run_command
+from omegaconf import OmegaConf
 from test_pretrain import compose
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from tokens_fixture import END, build_tokens
@@ -30,7 +31,6 @@ LENGTH, BATCH, STEPS, STOP = 32, 16, 20, 7
 TINY = ("model=olmo_tiny", "seed=3", f"recipe.sequence_length={LENGTH}", f"recipe.batch_sequences={BATCH}",
         f"recipe.steps={STEPS}", "recipe.warmup_steps=4", "recipe.dtype=float32",
         "trainer.log_every=1", "trainer.micro_batch_sequences=5")  # fmt: skip
-OURS = {"NUMEXPR_MAX_THREADS": "1", "WANDB_MODE": "disabled"}
 
 DESCRIBE = """
 import dataclasses, json, sys
@@ -92,7 +92,7 @@ def configure(tokens: Path, out: Path, *overrides: str) -> None:
 
 
 def run_package(python: Path, *command: str | Path, cwd: Path) -> str:
-    variables = {**os.environ, **OURS, "TOEDIT_OLMO_LEGACY_VENV": str(python.parents[1])}
+    variables = {**os.environ, "TOEDIT_OLMO_LEGACY_VENV": str(python.parents[1])}
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, env=variables)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     return done.stdout
@@ -233,6 +233,18 @@ def test_the_artifact_names_no_place_of_this_machine(tokens, tmp_path):
         assert str(tmp_path) not in (one / file).read_text()
     first, second = (json.loads((folder / "manifest.json").read_text()) for folder in (one, two))
     assert first["fingerprint"] == second["fingerprint"] and first["kind"] == "trainer_config"
+
+
+def test_each_epoch_drops_what_does_not_fill_a_batch(tokens, tmp_path):
+    """As the package counts; our own loop runs batches on into the next epoch."""
+    sequences = sum(file.stat().st_size // 2 // LENGTH for file in tokens.glob("*.npy"))
+    batch = sequences * 2 // 5  # an epoch holds two and a half: three of them six, not seven
+    overrides = ("recipe.steps=null", "recipe.epochs=3", f"recipe.batch_sequences={batch}")
+    configure(tokens, tmp_path / "config", *TINY, *overrides)
+    held = OmegaConf.load(tmp_path / "config" / "olmo.yaml")
+    assert (held.max_duration, held.stop_at) == ("3ep", 6)
+    counts = json.loads((tmp_path / "config" / "manifest.json").read_text())["counts"]
+    assert (counts["sequences"], counts["steps"], counts["tokens_seen"]) == (sequences, 6, 6 * batch * LENGTH)
 
 
 def test_without_the_environment_it_names_the_command_that_makes_it(tokens, tmp_path):

@@ -22,6 +22,8 @@ import os
 import re
 import shutil
 import sys
+import threading
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,7 @@ def main(arguments: list[str]) -> None:
     if arguments[1:2] == ["--export"]:
         export(load(path, []), Path(arguments[2]), Path(arguments[3]))
         return
+    end_with_parent()
     is_cuda = torch.cuda.is_available()
     if is_cuda:
         torch.cuda.set_device(get_local_rank())
@@ -92,6 +95,18 @@ def main(arguments: list[str]) -> None:
         train(load(path, arguments[1:]), torch.device("cuda", get_local_rank()) if is_cuda else torch.device("cpu"))
     finally:
         dist.destroy_process_group()
+
+
+def end_with_parent() -> None:
+    """A launcher that was killed must not leave ranks behind that write into the folder which the next one resumes."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(75)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def load(path: Path, overrides: list[str]) -> TrainConfig:

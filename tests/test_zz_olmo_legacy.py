@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,27 @@ def test_a_whole_checkpoint_is_exported_on_request(environment, whole, tokens):
     ).read_bytes()
     tokenizer = AutoTokenizer.from_pretrained(whole / "exported")
     assert len(tokenizer) == AutoModelForCausalLM.from_pretrained(whole / "exported").config.vocab_size == 320
+
+
+def test_a_killed_launcher_leaves_no_rank_behind(environment, tokens, tmp_path):
+    """Torch's launcher gives ranks sessions of their own: a kill of the whole group does not reach them."""
+    configure(tokens, tmp_path / "config", *TINY, "recipe.steps=1000000", "trainer.checkpoint_every=1000000")
+    variables = {**os.environ, "TOEDIT_OLMO_LEGACY_VENV": str(environment.parents[1])}
+    metrics = tmp_path / "run" / "metrics.csv"
+    with (tmp_path / "log").open("w") as log:
+        started = subprocess.Popen(
+            ["bash", "config/train.sh", "run"], cwd=tmp_path, stdout=log, stderr=log, env=variables
+        )
+        deadline = time.monotonic() + 300
+        while not (metrics.is_file() and len(metrics.read_text().splitlines()) > 3):
+            assert started.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()[-4000:]
+            time.sleep(0.1)
+        started.kill()
+        started.wait()
+    time.sleep(2)
+    after = metrics.read_bytes()
+    time.sleep(2)
+    assert metrics.read_bytes() == after
 
 
 # --- without the package ----------------------------------------------------------------------------------------------

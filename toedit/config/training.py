@@ -104,7 +104,7 @@ class TrainerConfig:
     """How a training is run on this machine. None of it changes which checkpoint it is."""
 
     kind: str = "fsdp"
-    """fsdp: this project's loop; FSDP2 between the ranks where there are several."""
+    """fsdp: this project's loop; FSDP2 between the ranks where there are several. olmo_legacy: the paper's package."""
     nproc: int = 1
     """Ranks on this machine, started as torchrun starts them; 1 trains in this process."""
     device: str = "auto"
@@ -131,7 +131,7 @@ class TrainerConfig:
     """Sequences of the validation tokens that are read, the first ones."""
 
     def __post_init__(self) -> None:
-        require_one_of("trainer.kind", self.kind, ("fsdp",))
+        require_one_of("trainer.kind", self.kind, ("fsdp", "olmo_legacy"))
         require_one_of("trainer.device", self.device, ("auto", "cpu", "cuda"))
         counts = ("nproc", "micro_batch_sequences", "loss_rows", "checkpoint_every", "checkpoints_kept")
         for key in (*counts, "log_every", "validate_every", "validation_sequences"):

@@ -134,7 +134,7 @@ def test_every_shipped_configuration_composes():
             required = {("prior", "local"): ["prior.path=model"], ("corpus", "local"): ["corpus.path=texts"]}
             overrides = [f"{group}={choice}", *required.get((group, choice), [])]
             config = build_config(OmegaConf.to_container(compose("config", overrides=overrides), resolve=True))
-            assert getattr(config, group) is not None
+            assert group == "family" or getattr(config, group) is not None  # a family only names scale=tiny's model
         # Keys and values meet: what config.yaml composes is exactly what the classes know.
         composed = compose("config")
     assert not set(all_keys()) ^ {key for key in all_keys() if OmegaConf.select(composed, key, default="?") != "?"}

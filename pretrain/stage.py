@@ -42,6 +42,8 @@ def plan(config: Config) -> Artifact:
             "model": {key: value for key, value in model.items() if key != "name"},
             "recipe": {key: value for key, value in recipe.items() if key != "name"},
             "seed": config.seed,
+            # Other trainers order the data otherwise. The first one's checkpoints keep their fingerprints.
+            **({} if config.trainer.kind == "fsdp" else {"trainer": {"kind": config.trainer.kind}}),
         },
         inputs=inputs,
         root=Path(config.artifacts),
@@ -53,10 +55,14 @@ def plan(config: Config) -> Artifact:
 
 def check(config: Config, folders: Mapping[str, Path]) -> None:
     """Refuse tokens that are not the model's, and settings that do not fit; `folders` of finished tokens by role."""
+    from pretrain import olmo
     from pretrain.data import shares
     from pretrain.models import architecture, require_positions
     from toedit.tokenizing import load_tokenizer
 
+    is_olmo = config.trainer.kind == "olmo"
+    if is_olmo:
+        olmo.check(config)
     shares(config.recipe.batch_sequences, config.trainer.nproc, config.trainer.micro_batch_sequences)
     found = {}
     for role, folder in folders.items():
@@ -79,7 +85,12 @@ def check(config: Config, folders: Mapping[str, Path]) -> None:
         rows = config.model.embedding_rows
         if rows is not None and rows < size:
             raise BadConfiguration(f"model.embedding_rows={rows}: the tokenizer has {size} entries")
-        require_positions(architecture(config.model, size, eos_id), config.recipe)
+        shape = architecture(config.model, size, eos_id)
+        require_positions(shape, config.recipe)
+        if is_olmo:
+            olmo.require_expressible(shape)
+    if is_olmo and "tokens" in folders:
+        olmo.planned_steps(folders["tokens"], config.recipe)
 
 
 def build(workspace: Workspace, config: Config, name: str) -> Result:
@@ -116,6 +127,7 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
 
 
 def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
+    from pretrain import olmo
     from pretrain.data import TokenSequences, total_steps
     from pretrain.models import architecture, count_parameters
     from pretrain.throughput import training_flops_per_token
@@ -127,6 +139,8 @@ def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
     shape = architecture(config.model, size, tokens.identity["eos_id"])
     data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, config.seed, shape.vocab_size)
     steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, len(data))
+    if config.trainer.kind == "olmo":
+        steps = olmo.planned_steps(tokens.path, recipe)
     seen, parameters = steps * recipe.batch_sequences * recipe.sequence_length, count_parameters(shape)
     text = shape.get_text_config()
     token_flops = training_flops_per_token(parameters, text.num_hidden_layers, text.hidden_size, recipe.sequence_length)

@@ -19,6 +19,7 @@ from olmo_core.train.callbacks import Callback
 from olmo_core.train.common import OPTIM_GRAD_NORM_METRIC, TRAIN_CE_LOSS_METRIC
 
 from pretrain import olmo, throughput
+from pretrain.loop import random_seed
 from pretrain.tracking import Trackers
 from toedit.console import Progress, human, note
 from toedit.errors import Diverged
@@ -31,7 +32,7 @@ _RATE = "optim/LR (group 0)"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-class Reporter(Callback):  # type: ignore[misc]  # olmo-core is not where mypy runs
+class Reporter(Callback):
     """One for a training; every rank has its own, the first one writes."""
 
     priority: ClassVar[int] = 2  # before the checkpointer: it saves what this has seen to be sound
@@ -63,6 +64,8 @@ class Reporter(Callback):  # type: ignore[misc]  # olmo-core is not where mypy r
 
     def pre_step(self, batch: dict[str, Any]) -> None:
         training = self.training
+        # What is random follows from the step, so that a checkpoint holds the same random state however it came about.
+        torch.manual_seed(random_seed(training.job.config.seed, self.step - 1, training.ranks.rank))
         rows = training.architecture.vocab_size
         length, files, dtype = training.recipe.sequence_length, training.files, training.token_dtype
         olmo.require_known_ids(batch["input_ids"], batch["index"], files, length, dtype, rows)
@@ -164,7 +167,7 @@ def newest(state: Path) -> Path | None:
 
 def keep_newest(state: Path, kept: int) -> None:
     """Remove older checkpoints, and what a killed run left half-written."""
-    for folder in [*_checkpoints(state)[:-kept], *state.glob("step*-tmp")]:
+    for folder in {*state.glob("step*")} - {*_checkpoints(state)[-kept:]}:
         shutil.rmtree(folder)
 
 

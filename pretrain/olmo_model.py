@@ -93,4 +93,6 @@ def whole_weights(model: Any) -> dict[str, Tensor]:
     """The float32 weights by their names in Transformers, whole, on the CPU; every rank must ask."""
     from olmo_core.distributed.utils import get_full_tensor
 
-    return {transformers_name(name): get_full_tensor(weight.detach()).cpu() for name, weight in model.named_parameters()}
+    return {
+        transformers_name(name): get_full_tensor(weight.detach()).cpu() for name, weight in model.named_parameters()
+    }

@@ -159,7 +159,9 @@ class OlmoTraining:
             seed=self.job.config.seed,
             work_dir=str(self.work),
             target_device_type=device.type,
-        ).build(dataset, collator=DataCollator(pad_token_id=pad_id), dp_process_group=self.train_module.dp_process_group)
+        ).build(
+            dataset, collator=DataCollator(pad_token_id=pad_id), dp_process_group=self.train_module.dp_process_group
+        )
         assert len(dataset) == self.sequences
         self.reporter = Reporter(self)
         saves = CheckpointerCallback(

@@ -59,7 +59,7 @@ def plan(tokens: Path, *overrides: str):
     [
         (["model=gpt2_tiny"], ["model.kind=gpt2", "trainer=olmo", "trainer=fsdp"]),
         (["recipe.warmup_start_share=1"], ["recipe.warmup_start_share=1", "below the peak"]),
-        (["recipe.batch_sequences=500"], ["recipe.batch_sequences=500", "an epoch has 360 sequences"]),
+        (["recipe.batch_sequences=480"], ["recipe.batch_sequences=480", "an epoch has 360 sequences"]),
         (["recipe.steps=null", "recipe.epochs=0.01"], ["recipe.epochs=0.01"]),
         (["trainer.loss_rows=64"], ["trainer.loss_rows=64", "trainer.micro_batch_sequences"]),
         (["trainer.compile=true", "trainer.device=cpu"], ["trainer.compile=true", "GPU"]),
@@ -111,20 +111,21 @@ def test_token_ids_beyond_the_embedding_are_refused_where_they_stand(tmp_path):
 
 
 def test_without_olmo_core_the_command_says_how_to_get_it(tokens, tmp_path):
-    arguments = [*COMMON, f"tokens.path={tokens}", f"out={tmp_path / 'out'}", "trainer.python=nowhere/python"]
-    run = run_command(*arguments, cwd=tmp_path, expect=2)
-    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
-    assert "bash scripts/environment_olmo.sh" in line and "nowhere/python" in line
-    assert "Traceback" not in run.stderr and not (tmp_path / "out").exists()
+    out = tmp_path / "out"
+    with pytest.raises(BadConfiguration, match=r"no nowhere/python; .*bash scripts/environment_olmo\.sh"):
+        plan(tokens, f"out={out}", "trainer.python=nowhere/python").ensure()
+    assert not out.exists()
 
 
-def test_an_interpreter_without_olmo_core_is_told_by_its_rank(tokens, tmp_path):
+def test_only_the_series_that_was_tried_serves():
+    assert [olmo.serves(version) for version in (None, "2.9.0", "3.0.0", "3.0.1", "3.10.0")] == [0, 0, 1, 1, 0]
     if olmo.serves(olmo.installed_version()):
-        pytest.skip("this Python has olmo-core: no interpreter without it at hand")
-    arguments = [*COMMON, f"tokens.path={tokens}", f"out={tmp_path / 'out'}", f"trainer.python={sys.executable}"]
-    run = run_command(*arguments, cwd=tmp_path, expect=2)
-    (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
-    assert "ai2-olmo-core 3.0 serves" in line and "has none" in line and "bash scripts/environment_olmo.sh" in line
+        olmo.require_package()
+    else:
+        with pytest.raises(
+            BadConfiguration, match=r"ai2-olmo-core 3\.0 serves, .* has .*bash scripts/environment_olmo"
+        ):
+            olmo.require_package()
 
 
 # --- with olmo-core ---------------------------------------------------------------------------------------------------
@@ -137,7 +138,9 @@ def environment() -> None:
         return
     python = REPOSITORY / os.environ.get("TOEDIT_OLMO_VENV", ".venv-olmo") / "bin" / "python"
     if not python.exists() and os.environ.get("CI") != "true":
-        pytest.skip("no olmo-core here: make its environment with `bash scripts/environment_olmo.sh` (2 GB), or CI=true")
+        pytest.skip(
+            "no olmo-core here: make its environment with `bash scripts/environment_olmo.sh` (2 GB), or CI=true"
+        )
     script = str(REPOSITORY / "scripts" / "environment_olmo.sh")
     made = subprocess.run(["bash", script], capture_output=True, text=True, timeout=1800)
     assert made.returncode == 0, made.stderr
@@ -219,27 +222,26 @@ def test_it_trains_what_the_recipe_says_and_exports_what_it_trained(whole_run, t
     assert float(read_metrics(whole_run / "metrics.csv")[-1]["validation_loss"]) == pytest.approx(loss, rel=1e-5)
 
 
-def test_the_artifact_is_like_any_other_checkpoint(whole_run, tokens, tmp_path):
+def test_the_artifact_is_like_any_other_checkpoint(whole_run, tokens):
     manifest = json.loads((whole_run / "manifest.json").read_text())
     assert manifest["kind"] == "checkpoint" and manifest["runtime"]["export_difference"] < 1e-4
     assert manifest["runtime"]["ai2-olmo-core"].startswith("3.0.") and manifest["counts"]["sequences"] == 360
     assert sorted(path.name for path in (whole_run / "state").iterdir()) == [f"step{STEPS}"]
     assert "trainer=olmo" in (whole_run / "hf" / "README.md").read_text()
-    dry = run_command(*COMMON, f"tokens.path={tokens}", "dry_run=true", cwd=tmp_path)
-    assert "20.5k" in dry.stdout and "parameters" in dry.stdout
+    planned = plan(tokens)
+    assert planned.estimate is not None and planned.estimate()["tokens"] == "20.5k"
 
 
-def test_two_ranks_with_fsdp_change_nothing_but_the_order_of_sums(whole_run, tokens, held_out, tmp_path):
-    """In float32; then in bfloat16, which only rounds more."""
-    for dtype, tolerance in (("float32", 2e-5), ("bfloat16", 5e-3)):
-        out = tmp_path / dtype
-        train(tokens, out, f"recipe.dtype={dtype}", "trainer.nproc=2", f"validation_tokens.path={held_out}")
-        np.testing.assert_allclose(column(out, "loss"), column(whole_run, "loss"), rtol=tolerance)
-        last = [read_metrics(path / "metrics.csv")[-1]["validation_loss"] for path in (out, whole_run)]
-        assert float(last[0]) == pytest.approx(float(last[1]), rel=tolerance)
+def test_two_ranks_in_bfloat16_differ_from_one_in_float32_by_rounding(whole_run, tokens, held_out, tmp_path):
+    out = tmp_path / "ranks"
+    train(tokens, out, "trainer.nproc=2", f"validation_tokens.path={held_out}")
+    np.testing.assert_allclose(column(out, "loss"), column(whole_run, "loss"), rtol=5e-3)
+    last = [float(read_metrics(path / "metrics.csv")[-1]["validation_loss"]) for path in (out, whole_run)]
+    assert last[0] == pytest.approx(last[1], rel=5e-3) and last[0] != last[1]
 
 
-def test_a_killed_training_ends_with_the_same_bytes_and_goes_on_with_two_ranks(whole_run, tokens, held_out, tmp_path):
+def test_a_killed_training_ends_with_the_same_bytes_or_goes_on_with_two_ranks(whole_run, tokens, held_out, tmp_path):
+    """On two ranks only the order of sums differs."""
     out, moved = tmp_path / "killed", tmp_path / "moved"
     extra = [FLOAT32, f"validation_tokens.path={held_out}"]
     kill_after_checkpoint([*COMMON, f"tokens.path={tokens}", *extra, f"out={out}"], out)

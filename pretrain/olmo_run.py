@@ -9,10 +9,12 @@ Shapes: B sequences, L tokens of a sequence, V rows of the LM head.
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import shutil
 import warnings
+from contextlib import redirect_stdout
 from typing import Any
 
 import torch
@@ -26,6 +28,13 @@ from toedit.errors import BadConfiguration
 from toedit.tokenizing import load_tokenizer
 from toedit.workspace import read_manifest, write_json
 
+# Of torch, about what olmo-core does on purpose.
+_WARNINGS = (
+    "torch.distributed is disabled",
+    "DTensor random operators may not have complete support",
+    "called a synchronizing CUDA operation",
+)
+
 
 def run(job: Job) -> None:
     """Train on this process or rank, from the last checkpoint or from scratch, and export the model."""
@@ -35,19 +44,24 @@ def run(job: Job) -> None:
         throughput.process_settings(job.config, ranks),
         warnings.catch_warnings(),
     ):
-        # olmo-core logs what we say in our own words, errors included; its warnings are for its developers.
-        logging.getLogger("olmo_core").setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", module="olmo_core")
-        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
-        from olmo_core.distributed.utils import init_distributed
-        from olmo_core.utils import seed_all
-
-        seed_all(job.config.seed % 2**32)  # what a checkpoint holds of Python's and NumPy's random states, too
-        if ranks.count > 1:
-            init_distributed(backend=torch.distributed.get_backend())  # the group is there: this sets the rest
+        _prepare(job, ranks)
         training = OlmoTraining(job, ranks)
         training.run()
         training.finish()
+
+
+def _prepare(job: Job, ranks: Ranks) -> None:
+    """What olmo-core wants of a process, and quiet: what it logs, errors included, we say in our own words."""
+    from olmo_core.distributed.utils import init_distributed
+    from olmo_core.utils import seed_all
+
+    logging.getLogger("olmo_core").setLevel(logging.CRITICAL)
+    for message in _WARNINGS:
+        warnings.filterwarnings("ignore", message, UserWarning)
+    seed_all(job.config.seed % 2**32)  # a checkpoint holds the random states of Python and NumPy, too
+    if ranks.count > 1:
+        with redirect_stdout(io.StringIO()):  # it prints where it may not log
+            init_distributed(backend=torch.distributed.get_backend())  # the group is there: this sets the rest
 
 
 class OlmoTraining:
@@ -68,7 +82,7 @@ class OlmoTraining:
         self.files = olmo.token_files(job.tokens)
         self.sequences = olmo.count_sequences(job.tokens, self.token_dtype, length)
         self.steps = olmo.total_steps(self.recipe, self.sequences)
-        share, self.micro = shares(self.recipe.batch_sequences, ranks.count, self.trainer.micro_batch_sequences)
+        _, self.micro = shares(self.recipe.batch_sequences, ranks.count, self.trainer.micro_batch_sequences)
         self.step_tokens = self.recipe.batch_sequences * length
         self.parameters = models.count_parameters(self.architecture)
         layers, width = self.architecture.num_hidden_layers, self.architecture.hidden_size
@@ -88,7 +102,10 @@ class OlmoTraining:
         from olmo_core.train.train_module import TransformerTrainModuleConfig
 
         recipe, device = self.recipe, self.ranks.device
-        undecayed = [OptimGroupOverride(params=["embeddings.weight"], opts={"weight_decay": 0.0})]
+        embeddings = ["embeddings.weight"]
+        if not self.architecture.tie_word_embeddings:
+            embeddings.append("lm_head.w_out.weight")
+        undecayed = [OptimGroupOverride(params=embeddings, opts={"weight_decay": 0.0})]
         optimizer = AdamWConfig(
             lr=recipe.learning_rate,
             betas=(recipe.betas[0], recipe.betas[1]),

@@ -35,16 +35,17 @@ def plan(config: Config) -> Artifact:
     model, recipe, name = asdict(config.model), asdict(config.recipe), f"{config.model.name}.{tokens.name}"
     if config.recipe.steps is not None:
         del recipe["epochs"]
+    identity = {
+        "model": {key: value for key, value in model.items() if key != "name"},
+        "recipe": {key: value for key, value in recipe.items() if key != "name"},
+        "seed": config.seed,
+    }
+    if config.trainer.kind != "fsdp":  # orders the data otherwise; what our loop made keeps its fingerprint
+        identity["trainer"] = {"kind": config.trainer.kind}
     return Artifact(
         kind="checkpoint",
         name=name,
-        identity={
-            "model": {key: value for key, value in model.items() if key != "name"},
-            "recipe": {key: value for key, value in recipe.items() if key != "name"},
-            "seed": config.seed,
-            # Other trainers order the data otherwise. The first one's checkpoints keep their fingerprints.
-            **({} if config.trainer.kind == "fsdp" else {"trainer": {"kind": config.trainer.kind}}),
-        },
+        identity=identity,
         inputs=inputs,
         root=Path(config.artifacts),
         out=Path(config.out) if config.out else None,
@@ -138,9 +139,10 @@ def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
     recipe, size = config.recipe, load_tokenizer(tokens.path / "tokenizer").vocabulary_size
     shape = architecture(config.model, size, tokens.identity["eos_id"])
     data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, config.seed, shape.vocab_size)
-    steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, len(data))
     if config.trainer.kind == "olmo":
         steps = olmo.planned_steps(tokens.path, recipe)
+    else:
+        steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, len(data))
     seen, parameters = steps * recipe.batch_sequences * recipe.sequence_length, count_parameters(shape)
     text = shape.get_text_config()
     token_flops = training_flops_per_token(parameters, text.num_hidden_layers, text.hidden_size, recipe.sequence_length)

@@ -6,5 +6,5 @@ loop.py          the steps: batches, loss, clipping, validation, checkpoints
 models.py        fresh models; language_model.py: their loss; weights.py: where weights lie, alone and with FSDP2
 data.py          sequences of the memory-mapped tokens, in an order that the step alone decides
 optimisation.py, checkpoints.py, export.py, tracking.py, throughput.py
-olmo.py          trainer=olmo: olmo-core instead of loop.py; olmo_run.py, olmo_model.py, olmo_callback.py run in its Python
+olmo.py          trainer=olmo: olmo-core instead of loop.py; olmo_run, olmo_model, olmo_callback run in its Python
 """

@@ -27,12 +27,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from analysis.experiment_rows import Measured, experiment_table, published_shares, summary_of, summary_rows, tidy_rows
+from analysis.experiment_rows import (
+    Measured,
+    experiment_table,
+    lines,
+    published_number,
+    published_shares,
+    summary_of,
+    summary_rows,
+    tidy_rows,
+    with_columns_found,
+)
 from analysis.measures import measure
 from analysis.published import Published, published_for
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
-from toedit.config import Config
+from toedit.config import Config, ExperimentConfig
 from toedit.console import note, say, table
 from toedit.documents import shard_name
 from toedit.errors import BadConfiguration, PointsFailed
@@ -74,7 +84,7 @@ def plan(config: Config) -> Artifact:
         settings = dict.fromkeys(point.setting for point in points)
         raise BadConfiguration(f"experiment.baseline={experiment.baseline}: the settings are {', '.join(settings)}")
     note(f"experiment {experiment.name}, scale {config.scale.name}: {len(points)} points")
-    planned = plan_points(experiment, points, given)
+    planned = plan_points(experiment, points, given, config.dry_run)
     for entry in planned:
         if entry.failure is not None:
             note(f"{entry.point.setting}, seed {entry.point.seed}: {entry.failure}")
@@ -118,6 +128,7 @@ def build_all(config: Config, planned: list[PlannedPoint], published: Published 
         return
     states = {entry.point.setting: f"failed ({entry.failure.exit_code})" for entry in failed if entry.failure}
     measured = _measured([entry for entry in planned if entry not in failed])
+    experiment = with_columns_found(experiment, measured)
     show(experiment_table(_title(config), experiment, list(_settings(planned)), measured, published, states))
     for entry in failed:
         note(f"failed: {entry.point.setting}, seed {entry.point.seed}: {entry.failure}")
@@ -134,10 +145,8 @@ def build_table(
     workspace: Workspace, config: Config, planned: list[PlannedPoint], published: Published | None
 ) -> Result:
     """Measure the points, then write tables and figure."""
-    from analysis.experiment_figure import draw
-
-    experiment = config.experiment
     measured = _measured(planned)
+    experiment = with_columns_found(config.experiment, measured)
     settings = list(_settings(planned))
     shown = experiment_table(_title(config), experiment, settings, measured, published)
     outputs = [*TABLES, *(f"figure.{extension}" for extension in FORMATS)]
@@ -147,14 +156,36 @@ def build_table(
         write_csv(wide, summary_rows(experiment, settings, measured, published))
         write_json(structured, asdict(shown))
         write_csv(tidy, tidy_rows(measured))
-        ours = {
-            name: [summary_of(measured, setting, name) for setting in settings]
-            for name in experiment.figure or experiment.columns
-        }
-        drawn = published_shares(experiment, published, settings)
-        draw(_title(config), experiment.columns, settings, ours, drawn, dict(zip(FORMATS, pictures, strict=True)))
+        paths = dict(zip(FORMATS, pictures, strict=True))
+        draw_figure(_title(config), experiment, planned, measured, published, paths)
     counts = {"points": len(planned), "settings": len(settings)}
     return Result(counts=counts, rows={"table.csv": len(settings), "points.csv": len(tidy_rows(measured))})
+
+
+def draw_figure(
+    title: str,
+    experiment: ExperimentConfig,
+    planned: list[PlannedPoint],
+    measured: list[Measured],
+    published: Published | None,
+    paths: dict[str, Path],
+) -> None:
+    """Lines against `experiment.x` where there is one, else dots by setting."""
+    from analysis import experiment_figure, experiment_lines
+
+    settings = {entry.point.setting: entry.point for entry in planned}
+    names = experiment.figure or list(experiment.columns)
+    if experiment.x is None:
+        ours = {name: [summary_of(measured, setting, name) for setting in settings] for name in names}
+        drawn = published_shares(experiment, published, list(settings))
+        experiment_figure.draw(title, experiment.columns, list(settings), ours, drawn, paths)
+        return
+    shown = {experiment.columns[name]: name for name in names}
+    panels = {"measured": lines(experiment.x, list(shown), settings, lambda s, n: summary_of(measured, s, shown[n]))}
+    if published is not None:
+        columns = experiment.published.drawn or published.columns
+        panels["published"] = lines(experiment.x, columns, settings, partial(published_number, published))
+    experiment_lines.draw(title, experiment.x.rpartition(".")[2].replace("_", " "), panels, paths)
 
 
 def show(shown: Table) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.intervals import Summary, student, summarize
@@ -31,6 +31,50 @@ class Measured:
     measures: Mapping[str, Measure]
 
 
+def with_columns_found(experiment: ExperimentConfig, measured: Sequence[Measured]) -> ExperimentConfig:
+    """The experiment with a column for every measure that fits a pattern (`*.perplexity`), in order of appearance.
+
+    Raises BadConfiguration for a column that nothing was measured for.
+    """
+    known = list(dict.fromkeys(name for entry in measured for name in entry.measures))
+    found: dict[str, dict[str, str]] = {}
+    for pattern, shown in experiment.columns.items():
+        before, star, after = pattern.partition("*")
+        if not star:
+            found[pattern] = {pattern: shown} if pattern in known or not measured else {}
+            continue
+        names = [
+            name
+            for name in known
+            if name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
+        ]
+        found[pattern] = {name: shown.replace("*", name[len(before) : len(name) - len(after)]) for name in names}
+    if missing := [pattern for pattern, names in found.items() if measured and not names]:
+        raise BadConfiguration(f"experiment.columns.{missing[0]}: no such measure; there are {', '.join(known)}")
+    figure = [name for pattern in experiment.figure for name in found[pattern]]
+    columns = {name: shown for names in found.values() for name, shown in names.items()}
+    return replace(experiment, columns=columns, figure=figure)
+
+
+def lines(
+    x: str, names: Sequence[str], planned: Mapping[str, Point], summaries: Callable[[str, str], Summary | None]
+) -> dict[str, list[tuple[float, Summary]]]:
+    """Points of the lines of a figure, {line: [(x, its summary)]}: a line for each measure, and each arm where several.
+
+    `planned`: a point of each setting; `summaries` of a setting and a name. A value that is no number is not drawn.
+    """
+    drawn: dict[str, list[tuple[float, Summary]]] = {}
+    arms = len({point.arm for point in planned.values()})
+    for name in names:
+        for setting, point in planned.items():
+            summary = summaries(setting, name)
+            if summary is None or not math.isfinite(summary.mean):
+                continue
+            line = f"{name}, {point.arm}" if arms > 1 else name
+            drawn.setdefault(line, []).append((float(dict(point.values)[x]), summary))
+    return {line: sorted(places, key=lambda place: place[0]) for line, places in drawn.items()}
+
+
 def summary_of(measured: Sequence[Measured], setting: str, name: str) -> Summary | None:
     """One measure of one setting over its seeds; None where nothing was measured there."""
     runs = {
@@ -50,7 +94,6 @@ def experiment_table(
     failed: Mapping[str, str] | None = None,
 ) -> Table:
     """The table for people. `failed` says which settings did not come to their end."""
-    _refuse_unknown(experiment, measured)
     columns = ["setting", *experiment.columns.values(), *experiment.planned]
     columns += [f"published: {column}" for column in published.columns] if published else []
     columns += ["state"] if failed else []
@@ -62,11 +105,33 @@ def experiment_table(
         row += published.cells.get(setting, [""] * len(published.columns)) if published else []
         row += [failed.get(setting, "ok")] if failed else []
         rows.append(row)
+    if experiment.baseline is not None:
+        rows += _difference_rows(experiment, settings, measured, len(columns))
     seeds = len({entry.point.seed for entry in measured})
     notes = [f"{'Seeds' if seeds > 1 else 'Seed'} of a setting: {seeds}. {_INTERVALS}"] if has_interval else []
     notes += experiment.notes
     notes += [f"{column}: {NOT_RUN}; needs {how}." for column, how in experiment.planned.items()]
     return Table(title, columns, rows, notes + (published.notes if published else []))
+
+
+def _difference_rows(
+    experiment: ExperimentConfig, settings: Sequence[str], measured: Sequence[Measured], width: int
+) -> list[list[str]]:
+    """A row a setting but the baseline: what it has more or less than that, seed by seed, so that seeds cancel out."""
+    assert experiment.baseline is not None
+    rows = []
+    for setting in settings:
+        if setting == experiment.baseline:
+            continue
+        cells = []
+        for name in experiment.columns:
+            found = difference(measured, setting, experiment.baseline, name)
+            mean, low, high = (found[f"{name}_minus_{end}"] for end in ("baseline", "low", "high"))
+            shown = "" if mean is None else f"{mean:+.4g}"
+            cells.append(shown if low is None or high is None else f"{shown} [{low:+.4g}, {high:+.4g}]")
+        if any(cells):
+            rows.append([f"{setting} minus {experiment.baseline}", *cells, *[""] * (width - 1 - len(cells))])
+    return rows
 
 
 def readable(summary: Summary | None) -> str:
@@ -139,6 +204,16 @@ def published_shares(
     return drawn
 
 
+def published_number(published: Published, setting: str, column: str) -> Summary | None:
+    """A published number as a summary without interval; None where nothing is published."""
+    cells = published.cells.get(setting)
+    cell = cells[published.columns.index(column)] if cells else ""
+    try:
+        return Summary(float(cell), "", 1)
+    except ValueError:
+        return None
+
+
 def tidy_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
     """A row a point and measure, for points.csv; `artifact` is the start of the fingerprint, as in its address."""
     return [
@@ -154,9 +229,3 @@ def tidy_rows(measured: Sequence[Measured]) -> list[dict[str, Any]]:
         for entry in measured
         for name, value in entry.measures.items()
     ]
-
-
-def _refuse_unknown(experiment: ExperimentConfig, measured: Sequence[Measured]) -> None:
-    known = dict.fromkeys(name for entry in measured for name in entry.measures)
-    if unknown := [name for name in experiment.columns if measured and name not in known]:
-        raise BadConfiguration(f"experiment.columns.{unknown[0]}: no such measure; there are {', '.join(known)}")

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 from eval.perplexity import Measured, PerplexityPass
 from eval.results import SAMPLES, result_rows, write_results
 from eval.set_documents import RejectedRow, SetDocument, has_documents, read_set
-from eval.sets import FoundSets, TextSet, find_sets, unmatched
+from eval.sets import HELD_OUT, TextSet, find_sets, held_out_set, unmatched
 from toedit.artifacts import slug
 from toedit.config import EvalConfig, ScorerConfig
 from toedit.console import Progress, note
@@ -57,15 +56,13 @@ class Chunk:
 
 def build_eval(workspace: Workspace, settings: EvalConfig, scorer: ScorerConfig, model: str) -> Result:
     """Measure what an earlier run has not, then write the results; `model` is its name in them."""
-    root = workspace.inputs["sets"]
-    found = find_sets(root, settings.split)
-    for line in found.left_out:
-        note(f"eval.sets={root}: left out: {line}")
-    for text_set in found.sets:
-        if not has_documents(text_set, settings, root):
-            raise UnusableInput(f"eval.sets={root}: set {text_set.name} is empty: not one usable row in its files")
+    found = _sets(workspace, settings)
+    for text_set in found:
+        if not has_documents(text_set, settings):
+            where = text_set.root
+            raise UnusableInput(f"eval.sets={where}: set {text_set.name} is empty: not one usable row in its files")
     result = Result(runtime={"scorer": asdict(scorer)}, seeds={"resampling": settings.seed})
-    todo = _unfinished(workspace, found, settings, root)
+    todo = _unfinished(workspace, found, settings)
     if (first := next(todo, None)) is not None:  # else no model is loaded
         pass_ = PerplexityPass(model_folder(workspace.inputs["checkpoint"]), settings, scorer)
         result.runtime["engine"] = pass_.scorers[0].versions
@@ -75,16 +72,29 @@ def build_eval(workspace: Workspace, settings: EvalConfig, scorer: ScorerConfig,
     _write(workspace, rows, records)
     result.counts = {key: sum(record[key] for record in records) for key in _SUMS}
     names = list(dict.fromkeys(row["set"] for row in rows if not row["aggregate"]))
-    absent, unexpected = unmatched(settings.expected, names) if settings.expected else ([], [])
+    given = [name for name in names if not name.startswith(HELD_OUT)]
+    absent, unexpected = unmatched(settings.expected, given) if settings.expected else ([], [])
     result.counts |= {"sets": len(names), "absent_sets": absent, "unexpected_sets": unexpected}
     result.rows = {"results.csv": len(rows), REJECTED: result.counts["rejected"]}
     result.rows |= {record["output"]: record["documents"] for record in records}
     return result
 
 
-def _unfinished(workspace: Workspace, found: FoundSets, settings: EvalConfig, root: Path) -> Iterator[Chunk]:
+def _sets(workspace: Workspace, settings: EvalConfig) -> list[TextSet]:
+    """The sets at `eval.sets`, then what was held out of corpora."""
+    sets: list[TextSet] = []
+    if "sets" in workspace.inputs:
+        root = workspace.inputs["sets"]
+        found = find_sets(root, settings.split)
+        for line in found.left_out:
+            note(f"eval.sets={root}: left out: {line}")
+        sets += found.sets
+    return sets + [held_out_set(role, path) for role, path in workspace.inputs.items() if role.startswith(HELD_OUT)]
+
+
+def _unfinished(workspace: Workspace, found: list[TextSet], settings: EvalConfig) -> Iterator[Chunk]:
     """The chunks that are still to be measured. They end where they would have ended in an uninterrupted run."""
-    for number, text_set in enumerate(found.sets):
+    for number, text_set in enumerate(found):
         position, chunk_number, is_last = (0, 0), 0, False
         rows: Iterator[SetDocument | RejectedRow] | None = None
         while not is_last:
@@ -92,7 +102,7 @@ def _unfinished(workspace: Workspace, found: FoundSets, settings: EvalConfig, ro
             if record := workspace.finished(chunk.name):
                 position, is_last, rows = tuple(record["end"]), record["is_last"], None
             else:
-                rows = rows or read_set(text_set, settings, root, *position)
+                rows = rows or read_set(text_set, settings, *position)
                 _fill(chunk, rows)
                 is_last = chunk.is_last
                 position = chunk.end
@@ -195,10 +205,10 @@ def _measured_by(pass_: PerplexityPass) -> dict[str, Any]:
     }
 
 
-def _records(workspace: Workspace, found: FoundSets) -> list[dict[str, Any]]:
+def _records(workspace: Workspace, found: list[TextSet]) -> list[dict[str, Any]]:
     """The records of all chunks, in order."""
     records = []
-    for number, text_set in enumerate(found.sets):
+    for number, text_set in enumerate(found):
         chunk_number, is_last = 0, False
         while not is_last:
             record = workspace.finished(_named_chunk(number, text_set, chunk_number).name)

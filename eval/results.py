@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from eval.perplexity import Measured
+from eval.sets import HELD_OUT
 from eval.statistics import (
     METRICS,
     PAPER_METRICS,
@@ -52,9 +53,11 @@ def result_rows(folder: Path, model: str, settings: EvalConfig, measured_by: Map
     for name in names:
         own = samples.filter(pa.array(name_D == name))
         rows += _rows_of_set(name, own, model, settings, shared)
-    if len(names) > 1:
+    averaged = [name for name in names if not name.startswith(HELD_OUT)]  # those are text of the training's own kind
+    if len(averaged) > 1:
         metrics = METRICS if settings.mode == "rolling" else PAPER_METRICS
-        rows += [_mean([row for row in rows if row["metric"] == metric]) for metric in metrics]
+        own = [row for row in rows if row["set"] in averaged]
+        rows += [_mean([row for row in own if row["metric"] == metric]) for metric in metrics]
     return rows
 
 

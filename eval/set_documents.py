@@ -42,15 +42,17 @@ class RejectedRow:
 
 
 def read_set(
-    text_set: TextSet, settings: EvalConfig, root: Path, file_number: int = 0, line: int = 0
+    text_set: TextSet, settings: EvalConfig, file_number: int = 0, line: int = 0
 ) -> Iterator[SetDocument | RejectedRow]:
-    """Documents and bad rows behind line `line` of file number `file_number`; `root` shortens names of files.
+    """Documents and bad rows behind line `line` of file number `file_number`.
 
     Raises UnusableInput at a damaged file, and at a bad row with `eval.on_bad_row=stop`.
     """
+    root, text_fields = text_set.root, ["text"] if text_set.is_corpus else settings.text_fields
+    set_fields = [] if text_set.is_corpus else settings.set_fields
     # Of Parquet files only the columns that are named are read; `source` is where a set's name may stand.
-    source_field = settings.set_fields[0] if settings.set_fields else "source"
-    reading = CorpusConfig(kind="local", path=str(root), text_fields=settings.text_fields, source_field=source_field)
+    source_field = set_fields[0] if set_fields else "source"
+    reading = CorpusConfig(kind="local", path=str(root), text_fields=text_fields, source_field=source_field)
     files = [input_file(_name(file, root), file) for file in text_set.files]
     for row in FileRows(files, reading).rows(file_number, line):
         try:
@@ -67,7 +69,7 @@ def read_set(
             yield RejectedRow(row.file, row.line, reason)
             continue
         yield SetDocument(
-            set_name=_first(value, settings.set_fields) or text_set.name,
+            set_name=_first(value, set_fields) or text_set.name,
             id=document["id"] or content_id(document["source"], document["text"]),
             unit=_first(value, settings.unit_fields),
             text=document["text"],
@@ -76,9 +78,9 @@ def read_set(
         )
 
 
-def has_documents(text_set: TextSet, settings: EvalConfig, root: Path) -> bool:
+def has_documents(text_set: TextSet, settings: EvalConfig) -> bool:
     """Whether there is a single good row; reads no further than that."""
-    return any(isinstance(item, SetDocument) for item in read_set(text_set, settings, root))
+    return any(isinstance(item, SetDocument) for item in read_set(text_set, settings))
 
 
 def _name(file: Path, root: Path) -> str:

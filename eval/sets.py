@@ -16,6 +16,8 @@ from toedit.corpora.local import is_artifact
 from toedit.documents import shard_paths
 from toedit.errors import MissingInput, UnusableInput
 
+HELD_OUT = "held_out_"
+"""Sets of this name are what was held out of a corpus that the model was trained on."""
 SPLITS = {"train": ("train",), "val": ("val", "valid", "validation", "dev"), "test": ("test",)}
 READABLE = ".jsonl, .ndjson, .json (each also .gz or .zst) or .parquet"
 _ALIASES = {alias: split for split, aliases in SPLITS.items() for alias in aliases}
@@ -27,6 +29,10 @@ class TextSet:
 
     name: str
     files: tuple[Path, ...]
+    root: Path
+    """Where messages name its files from."""
+    is_corpus: bool = False
+    """A corpus artifact of ours: Dolma documents, whatever fields the other sets have."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +55,9 @@ def find_sets(where: Path, split: str | None) -> FoundSets:
             f"(the embedded corpus is put there by: python run.py stage=corpus out={where})"
         )
     if is_artifact(where) or not where.is_dir():
-        return FoundSets([TextSet(_stem(where.resolve()), _files(where, key))], [])
+        return FoundSets([TextSet(_stem(where.resolve()), _files(where, key), where)], [])
     left_out: list[str] = []
-    where = _inside_split(where, split)
+    root, where = where, _inside_split(where, split)
     folders = [entry for entry in _visible(where) if entry.is_dir()]
     sets = []
     for folder in folders:
@@ -59,18 +65,24 @@ def find_sets(where: Path, split: str | None) -> FoundSets:
         if inside == folder and split is not None and _splits_of(folder):
             left_out.append(f"set {folder.name}: has no split {split} ({', '.join(_splits_of(folder))})")
             continue
-        sets.append(TextSet(folder.name, _of_split(_files(inside, f"eval.sets: set {folder.name}"), split)))
-    files = [entry for entry in _visible(where) if entry.is_file() and _is_readable(entry)]
+        files = _of_split(_files(inside, f"eval.sets: set {folder.name}"), split)
+        sets.append(TextSet(folder.name, files, root))
+    flat = [entry for entry in _visible(where) if entry.is_file() and _is_readable(entry)]
     if folders:
-        left_out += [f"{file.name}: a file beside folders is no set" for file in files]
+        left_out += [f"{file.name}: a file beside folders is no set" for file in flat]
     else:
-        chosen = _of_split(files, split)
-        left_out += [f"{file.name}: of another split than {split}" for file in files if file not in chosen]
+        chosen = _of_split(flat, split)
+        left_out += [f"{file.name}: of another split than {split}" for file in flat if file not in chosen]
         short = Counter(map(_stem, chosen))
-        sets = [TextSet(_stem(file) if short[_stem(file)] == 1 else file.name, (file,)) for file in chosen]
+        sets = [TextSet(_stem(file) if short[_stem(file)] == 1 else file.name, (file,), root) for file in chosen]
     if not sets:
         raise UnusableInput(f"{key}: holds no set of split {split}" + (f" ({left_out[0]}, …)" if left_out else ""))
     return FoundSets(sets, left_out)
+
+
+def held_out_set(name: str, corpus: Path) -> TextSet:
+    """A corpus artifact as a set."""
+    return TextSet(name, tuple(shard_paths(corpus)), corpus, is_corpus=True)
 
 
 def all_files(found: FoundSets) -> list[Path]:

@@ -2,50 +2,76 @@
 
 python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my-sets
 python run.py stage=eval eval=paloma checkpoint.path=my-model eval.mode=paper
+python run.py stage=eval checkpoint.stage=pretrain tokens.source=mix eval.sets=my-sets     trains the model first
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from eval.hub_sets import plan_sets
+from eval.sets import HELD_OUT
+from toedit import command
 from toedit.artifacts import Artifact
 from toedit.config import Config, EvalConfig, ScorerConfig
 from toedit.console import human, note, say, table
 from toedit.errors import BadConfiguration
 from toedit.priors import model_folder, model_shape, plan_model
+from toedit.stages import mix
 from toedit.workspace import Result, Workspace
 
 _PAPER_ONLY, _ROLLING_ONLY = ("max_tokens", "batch_documents", "cap"), ("window", "min_context", "context_token")
-_NOT_IDENTITY = ("name", "sets", "revision", "expected")
+_NOT_IDENTITY = ("name", "sets", "held_out", "held_out_split", "held_out_documents", "revision", "expected")
 
 
 def plan(config: Config) -> Artifact:
     settings, root = config.eval, Path(config.artifacts)
-    if not config.checkpoint.path:
-        raise BadConfiguration(
-            "checkpoint.path: names the model to evaluate: an artifact folder, any Hugging Face folder, or a hub id"
-        )
-    if not settings.sets:
+    if not settings.sets and not settings.held_out:
         raise BadConfiguration("eval.sets: names a folder of text sets, one file, or a hub data set")
-    asked = config.checkpoint
-    checkpoint = plan_model(str(asked.path), "checkpoint.path", root, asked.name, asked.revision)
-    model = asked.name or checkpoint.name
-    sets = plan_sets(settings, root)
+    held_out = {f"{HELD_OUT}{side}": plan_held_out(config, side) for side in settings.held_out}
+    checkpoint = plan_checkpoint(config)
+    model = config.checkpoint.name or checkpoint.name
+    sets = ({"sets": plan_sets(settings, root)} if settings.sets else {}) | held_out
     return Artifact(
         kind="eval",
-        name=f"{settings.name}.{sets.name}.{model}",
+        name=f"{settings.name}.{next(iter(sets.values())).name}.{model}",
         identity=identity_of(settings, config.scorer, model),
-        inputs={"checkpoint": checkpoint, "sets": sets},
+        inputs={"checkpoint": checkpoint, **sets},
         root=root,
         out=Path(config.out) if config.out else None,
         build=partial(build, settings=settings, scorer=config.scorer, model=model),
-        estimate=partial(_estimate, checkpoint, sets),
+        estimate=partial(_estimate, checkpoint, sets.get("sets")),
     )
+
+
+def plan_checkpoint(config: Config) -> Artifact:
+    """The model at `checkpoint.path`, or the one that the stage `checkpoint.stage` makes of the same settings."""
+    asked = config.checkpoint
+    if asked.stage is not None:
+        made: Artifact = command.stage_module(asked.stage).plan(replace(config, out=None))
+        return made
+    if not asked.path:
+        raise BadConfiguration(
+            "checkpoint.path: names the model to evaluate: an artifact folder, any Hugging Face folder, or a hub id"
+        )
+    return plan_model(asked.path, "checkpoint.path", Path(config.artifacts), asked.name, asked.revision)
+
+
+def plan_held_out(config: Config, side: str) -> Artifact:
+    """Another split of one side of the mixture than the model may have read."""
+    section, split = getattr(config.mix, side), config.eval.held_out_split
+    if section.split in (None, split):
+        raise BadConfiguration(
+            f"eval.held_out={side}: mix.{side}.split={section.split or 'null'} holds nothing back for "
+            f"eval.held_out_split={split}; set mix.{side}.split to another split, train say (mix.{side}.split_key and "
+            "split_shares say which documents that is)"
+        )
+    held_out = replace(section, split=split, max_documents=config.eval.held_out_documents, max_tokens=None)
+    return mix.plan_side(replace(config, mix=replace(config.mix, **{side: held_out})), side, edited=False)
 
 
 def identity_of(settings: EvalConfig, scorer: ScorerConfig, model: str) -> dict[str, Any]:
@@ -89,10 +115,10 @@ def _cell(row: dict[str, Any]) -> str:
     return f"{row['value']:.4g}" + (f" ± {row['stderr']:.2g}" if row["stderr"] is not None else "")
 
 
-def _estimate(checkpoint: Artifact, sets: Artifact) -> dict[str, str]:
+def _estimate(checkpoint: Artifact, sets: Artifact | None) -> dict[str, str]:
     """What is known beforehand, for a dry run."""
     known: dict[str, str] = {}
-    if "bytes" in sets.identity:
+    if sets is not None and "bytes" in sets.identity:
         known["input"] = f"{len(sets.identity['files'])} files, {human(sets.identity['bytes'], 'B')} as they are stored"
     folder = model_folder(checkpoint.path)
     if (folder / "config.json").is_file() and (parameters := model_shape(folder).parameters):

@@ -128,7 +128,7 @@ A `{job.config.model.kind}` of {training.parameters:,} parameters, trained from 
 | peak learning rate | {recipe.learning_rate:g}, {warmup}, {end} |
 | AdamW | betas {recipe.betas[0]:g} and {recipe.betas[1]:g}, {decay} |
 | precision | {recipe.dtype} with float32 weights |
-| seed | {job.config.seed} |
+| seed | {job.config.recipe.seed} |
 
 Training loss at the end: {float(last["loss"]):.4f} nats a token.{validation}
 The whole curve is in `metrics.csv` beside this folder.

@@ -48,7 +48,7 @@ class Training:
         vocabulary_size = load_tokenizer(job.tokens / "tokenizer").vocabulary_size
         self.architecture = models.architecture(job.config.model, vocabulary_size, tokens["identity"]["eos_id"])
         models.require_positions(self.architecture, self.recipe)
-        length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, job.config.seed
+        length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, self.recipe.seed
         self.data = TokenSequences(job.tokens, tokens, length, seed, rows)
         held_out = job.validation
         self.validation = TokenSequences(held_out, read_manifest(held_out), length, seed, rows) if held_out else None
@@ -77,7 +77,7 @@ class Training:
         )
         compiled = throughput.compiles(config, ranks, self.token_flops * self.steps * self.step_tokens)
         attention = throughput.attention(config, ranks, compiled)
-        model = models.fresh_model(self.architecture, config.model.initialisation, config.seed, attention).train()
+        model = models.fresh_model(self.architecture, config.model.initialisation, self.recipe.seed, attention).train()
         self_check(model)
         self.parameters = parameters
         self.embeddings = {
@@ -125,7 +125,7 @@ class Training:
 
     def step(self, step: int) -> None:
         """One optimizer step; `step` counts from 0."""
-        torch.manual_seed(random_seed(self.job.config.seed, step, self.ranks.rank))
+        torch.manual_seed(random_seed(self.recipe.seed, step, self.ranks.rank))
         rate = learning_rate(step, self.steps, self.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -65,7 +65,7 @@ class Reporter(Callback):
     def pre_step(self, batch: dict[str, Any]) -> None:
         training = self.training
         # What is random follows from the step, so that a checkpoint holds the same random state however it came about.
-        torch.manual_seed(random_seed(training.job.config.seed, self.step - 1, training.ranks.rank))
+        torch.manual_seed(random_seed(training.recipe.seed, self.step - 1, training.ranks.rank))
         rows = training.architecture.vocab_size
         length, files, dtype = training.recipe.sequence_length, training.files, training.token_dtype
         olmo.require_known_ids(batch["input_ids"], batch["index"], files, length, dtype, rows)

@@ -58,7 +58,7 @@ def _prepare(job: Job, ranks: Ranks) -> None:
     logging.getLogger("olmo_core").setLevel(logging.CRITICAL)
     for message in _WARNINGS:
         warnings.filterwarnings("ignore", message, UserWarning)
-    seed_all(job.config.seed % 2**32)  # a checkpoint holds the random states of Python and NumPy, too
+    seed_all(job.config.recipe.seed % 2**32)  # a checkpoint holds the random states of Python and NumPy, too
     if ranks.count > 1:
         with redirect_stdout(io.StringIO()):  # it prints where it may not log
             init_distributed(backend=torch.distributed.get_backend())  # the group is there: this sets the rest
@@ -75,7 +75,7 @@ class OlmoTraining:
         self.architecture = models.architecture(job.config.model, self.vocabulary_size, self.eos_id)
         models.require_positions(self.architecture, self.recipe)
         olmo.require_expressible(self.architecture)
-        length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, job.config.seed
+        length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, self.recipe.seed
         self.data = TokenSequences(job.tokens, tokens, length, seed, rows)  # for export.py's probe; not trained on
         held_out = job.validation
         self.validation = TokenSequences(held_out, read_manifest(held_out), length, seed, rows) if held_out else None
@@ -133,7 +133,7 @@ class OlmoTraining:
         )
         model = olmo_model.transformer_config(self.architecture, device, recipe.dtype).build(init_device="meta")
         module = config.build(model, device=device)
-        initialisation, seed = self.job.config.model.initialisation, self.job.config.seed
+        initialisation, seed = self.job.config.model.initialisation, recipe.seed
         fresh = models.fresh_model(self.architecture, initialisation, seed)
         olmo_model.load_weights(module.model, fresh.state_dict())
         return module
@@ -173,7 +173,7 @@ class OlmoTraining:
         ).build()
         loader = NumpyDataLoaderConfig(
             global_batch_size=self.step_tokens,
-            seed=self.job.config.seed,
+            seed=self.recipe.seed,
             work_dir=str(self.work),
             target_device_type=device.type,
         ).build(

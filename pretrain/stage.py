@@ -36,9 +36,8 @@ def plan(config: Config) -> Artifact:
     if config.recipe.steps is not None:
         del recipe["epochs"]
     identity = {
-        "model": {key: value for key, value in model.items() if key != "name"},
+        "model": {key: value for key, value in model.items() if key not in ("name", "tokenizer")},
         "recipe": {key: value for key, value in recipe.items() if key != "name"},
-        "seed": config.seed,
     }
     if config.trainer.kind != "fsdp":  # orders the data otherwise; what our loop made keeps its fingerprint
         identity["trainer"] = {"kind": config.trainer.kind}
@@ -102,10 +101,8 @@ def build(workspace: Workspace, config: Config, name: str) -> Result:
     launch(Job(config, workspace.path, name, workspace.inputs["tokens"], workspace.inputs.get("validation")))
     outcome = json.loads((workspace.path / OUTCOME).read_text())
     (workspace.path / OUTCOME).unlink()
-    trainer = asdict(config.trainer)
-    return Result(
-        counts=outcome["counts"], seeds={"pretrain": config.seed}, runtime={"trainer": trainer, **outcome["runtime"]}
-    )
+    runtime = {"trainer": asdict(config.trainer), **outcome["runtime"]}
+    return Result(counts=outcome["counts"], seeds={"pretrain": config.recipe.seed}, runtime=runtime)
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
@@ -134,15 +131,21 @@ def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
     from pretrain.throughput import training_flops_per_token
     from toedit.tokenizing import load_tokenizer
 
-    if tokens.state() != "cached":
+    recipe, model = config.recipe, config.model
+    if tokens.state() == "cached":
+        size, eos_id = load_tokenizer(tokens.path / "tokenizer").vocabulary_size, tokens.identity["eos_id"]
+        shape = architecture(model, size, eos_id)
+        data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, recipe.seed, shape.vocab_size)
+        sequences = len(data)
+    elif model.vocabulary_size is None or (recipe.steps is None and config.tokens.source != "mix"):
         return {"tokens": "known when the tokens are there"}
-    recipe, size = config.recipe, load_tokenizer(tokens.path / "tokenizer").vocabulary_size
-    shape = architecture(config.model, size, tokens.identity["eos_id"])
-    data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, config.seed, shape.vocab_size)
-    if config.trainer.kind == "olmo":
+    else:  # near enough: document ends are left out
+        shape = architecture(model, model.vocabulary_size, model.eos_id or 0)
+        sequences = (config.mix.tokens or 0) // recipe.sequence_length
+    if config.trainer.kind == "olmo" and tokens.state() == "cached":
         steps = olmo.planned_steps(tokens.path, recipe)
     else:
-        steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, len(data))
+        steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, sequences)
     seen, parameters = steps * recipe.batch_sequences * recipe.sequence_length, count_parameters(shape)
     text = shape.get_text_config()
     token_flops = training_flops_per_token(parameters, text.num_hidden_layers, text.hidden_size, recipe.sequence_length)

@@ -85,7 +85,7 @@ class WandbTracker:
             resume="allow" if mode == "online" else None,
             mode=mode,
             dir=str(folder),
-            config={**recorded, "seed": job.config.seed},
+            config=recorded,
             settings=wandb.Settings(silent=True),
         )
 

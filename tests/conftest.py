@@ -101,3 +101,20 @@ def small_prior(tmp_path_factory: pytest.TempPathFactory, corpus_file: Path) -> 
         cwd=folder,
     )
     return folder / "prior" / "hf"
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """The Python that has vLLM. Absent, its environment is made with CI=true; otherwise tests that need it are skipped
+    and say how to make it."""
+    python = REPOSITORY / os.environ.get("TOEDIT_VLLM_VENV", ".venv-vllm") / "bin" / "python"
+    if not python.exists() and os.environ.get("CI") != "true":
+        pytest.skip(
+            "no vLLM here: make its environment with `bash scripts/environment_vllm.sh` (3.5 GB), or set CI=true"
+        )
+    made = subprocess.run(
+        ["bash", str(REPOSITORY / "scripts" / "environment_vllm.sh")], capture_output=True, text=True, timeout=1800
+    )
+    assert made.returncode == 0, made.stderr
+    assert (REPOSITORY / made.stdout.strip()).samefile(python)
+    return python

@@ -3,20 +3,31 @@
 import csv
 import json
 import math
+import re
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.experiment_figure import draw
-from analysis.experiment_rows import Measured, difference, experiment_table, readable, summary_of, summary_rows
+from analysis.experiment_rows import (
+    Measured,
+    difference,
+    experiment_table,
+    lines,
+    readable,
+    summary_of,
+    summary_rows,
+    with_columns_found,
+)
 from analysis.intervals import Summary, student, summarize, wilson
 from analysis.measures import Measure, measure
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import ExperimentConfig
 from toedit.errors import BadConfiguration, UnusableInput
-from toedit.experiments import Point
+from toedit.experiments import Point, expand
 from toedit.workspace import Result
 
 
@@ -95,9 +106,39 @@ def test_numbers_keep_the_digits_they_need():
 
 
 def test_an_unknown_measure_is_refused():
-    config = ExperimentConfig(name="x", columns={"chnaged": "changed"})
-    with pytest.raises(BadConfiguration, match=r"experiment\.columns\.chnaged.*score"):
-        experiment_table("t", config, ["a"], [measured("a", 0, score=1.0)], None)
+    for pattern in ("chnaged", "*.score", "score*"):
+        config = ExperimentConfig(name="x", columns={pattern: "changed"})
+        with pytest.raises(BadConfiguration, match=rf"experiment\.columns\.{re.escape(pattern)}: .*score"):
+            with_columns_found(config, [measured("a", 0, score=1.0)])
+
+
+def test_a_pattern_gives_a_column_for_every_measure_that_fits():
+    columns = {"score": "score", "*.perplexity": "of *"}
+    config = ExperimentConfig(name="x", columns=columns, figure=["*.perplexity"])
+    points = [measured("a", 0, score=1.0, **{"c4.perplexity": 9.0, "c4.nll": 2.0, ".perplexity": 1.0}),
+              measured("b", 0, **{"wiki.perplexity": 8.0})]  # fmt: skip
+    found = with_columns_found(config, points)
+    assert found.columns == {"score": "score", "c4.perplexity": "of c4", "wiki.perplexity": "of wiki"}
+    assert found.figure == ["c4.perplexity", "wiki.perplexity"]
+
+
+def test_lines_go_by_the_grid_s_number_and_leave_out_what_is_none():
+    config = ExperimentConfig(name="x", columns={"loss": "loss"}, grid=["mix.synthetic_ratio=1,0,0.5"])
+    points = expand(config, [0, 1])
+    settings = {point.setting: point for point in points}
+    measures = [Measured(point, point.role, {"loss": Measure(point.number)}) for point in points if point.number != 4]
+    found = lines("mix.synthetic_ratio", ["loss"], settings, partial(summary_of, measures))
+    assert [(x, summary.mean) for x, summary in found["loss"]] == [(0.0, 2.5), (0.5, 5.0), (1.0, 0.5)]
+    assert lines("mix.synthetic_ratio", ["loss"], settings, lambda setting, name: None) == {}
+
+
+def test_the_table_shows_what_a_setting_has_more_than_the_baseline():
+    config = ExperimentConfig(name="x", columns={"loss": "loss"}, baseline="a")
+    values = {("a", 0): 1.0, ("a", 1): 5.0, ("b", 0): 1.5, ("b", 1): 5.6}
+    points = [measured(setting, seed, loss=value) for (setting, seed), value in values.items()]
+    shown = experiment_table("t", config, ["a", "b"], points, None)
+    assert [row[0] for row in shown.rows] == ["a", "b", "b minus a"]
+    assert shown.rows[-1][1].startswith("+0.55 [-0.08")
 
 
 def test_results_of_evaluations_can_be_measured(tmp_path):

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,7 @@ def test_values_survive_quoting_for_hydra(value, hydra):
 
 def test_the_shipped_experiments_are_those_of_the_paper():
     assert {f"paper/ablation_{name}" for name in ("p", "k", "sampler", "temperature", "deletion")} < set(SHIPPED)
+    assert {"paper/mix_ratio", "paper/mix_ratio_pile", "paper/mix_ratio_olmo", "paper/pretrain_edited"} < set(SHIPPED)
     assert SCALES == ["paper", "small", "tiny"]
 
 
@@ -122,9 +124,12 @@ def test_every_shipped_experiment_dry_runs_at_every_scale_without_network(experi
     arguments = [f"experiment={experiment}", f"scale={scale}", "experiment.seeds=[0]", "dry_run=true"]
     run = run_command(*arguments, cwd=tmp_path, HF_HOME=str(tmp_path))
     lines = [line.split() for line in run.stdout.splitlines() if line.startswith("  ") and line[2] != " "]
-    assert lines[-1][0] == "experiment" and len([line for line in lines if line[0] == "edited_corpus"]) >= 4
-    assert len([line for line in lines if line[0] == "scores"]) == 1  # all points share one pass of the prior
+    kinds = Counter(line[0] for line in lines)
+    assert (lines[-1][0] == "experiment" and kinds["edited_corpus"] >= 4) or kinds["checkpoint"] >= 5
+    assert kinds["scores"] == (kinds["edited_corpus"] > 0)  # all points share one pass of the prior
     assert "parameters" in run.stdout
+    if kinds["eval"] and scale != "tiny":  # the published models are known before there is a token
+        assert run.stdout.count("FLOPs") >= kinds["eval"]
     assert not list((tmp_path / "artifacts").glob("*/*/manifest.json"))
 
 
@@ -144,6 +149,9 @@ def test_published_tables_are_whole_and_say_where_they_come_from():
     # The averages of Table 5 are the means of their rows, as far as they were printed.
     for row in tables()["table5"]["rows"].values():
         _, *scores, average = row
+        assert sum(scores) / len(scores) == pytest.approx(average, abs=0.011)
+    for row in [*tables()["table2"]["rows"].values(), *tables()["mix_ratio_gpt2_pile"]["rows"].values()]:
+        *scores, average = row
         assert sum(scores) / len(scores) == pytest.approx(average, abs=0.011)
 
 

@@ -30,9 +30,9 @@ from toedit.config import RecipeConfig
 from toedit.errors import BadConfiguration, ToEditError, UnusableInput
 from toedit.workspace import read_manifest
 
-LENGTH, BATCH, STEPS, WARMUP = 32, 32, 20, 4
+LENGTH, BATCH, STEPS, WARMUP, SEED = 32, 32, 20, 4, 5
 COMMON = ("stage=pretrain", "model=olmo_tiny", "trainer=olmo", f"recipe.sequence_length={LENGTH}",
-          f"recipe.batch_sequences={BATCH}", f"recipe.steps={STEPS}", f"recipe.warmup_steps={WARMUP}",
+          f"recipe.batch_sequences={BATCH}", f"recipe.steps={STEPS}", f"recipe.warmup_steps={WARMUP}", f"recipe.seed={SEED}",
           "trainer.log_every=1", "trainer.checkpoint_every=10", "trainer.micro_batch_sequences=16")  # fmt: skip
 FLOAT32 = "recipe.dtype=float32"
 
@@ -173,7 +173,7 @@ def batches(tokens: Path):
     token_SL = np.concatenate([file[: len(file) // LENGTH * LENGTH].reshape(-1, LENGTH) for file in files])
     for epoch in range(1, 100):
         order = np.arange(len(token_SL), dtype=np.uint32)
-        np.random.Generator(np.random.PCG64(seed=epoch)).shuffle(order)  # the seed of the run is 0
+        np.random.Generator(np.random.PCG64(seed=SEED + epoch)).shuffle(order)
         for start in range(0, len(order) - BATCH + 1, BATCH):
             yield torch.from_numpy(token_SL[order[start : start + BATCH]])
 
@@ -182,7 +182,7 @@ def plain_run(tokens: Path):
     """The recipe, written down once more without any trainer: (model, rows of loss, learning rate, gradient norm)."""
     config = compose(*COMMON[1:], FLOAT32)
     recipe = config.recipe
-    model = models.fresh_model(models.architecture(config.model, 320, 0), "mitchell", 0)
+    model = models.fresh_model(models.architecture(config.model, 320, 0), "mitchell", SEED)
     embedding = model.get_input_embeddings().weight
     others = [weight for weight in model.parameters() if weight is not embedding]
     groups = [{"params": [embedding], "weight_decay": 0.0}, {"params": others, "weight_decay": recipe.weight_decay}]

@@ -62,7 +62,7 @@ def test_the_recipes_are_the_published_ones():
         assert (recipe.learning_rate, recipe.batch_sequences, recipe.warmup_steps) == (rate, batch, warmup)
         assert (recipe.weight_decay, recipe.betas, recipe.final_learning_rate_share) == (0.1, [0.9, 0.95], 0.1)
         assert (recipe.sequence_length, recipe.epochs, recipe.gradient_clip) == (2048, 1.0, 1.0)
-        assert recipe.dtype == "bfloat16" and recipe.steps is None
+        assert recipe.dtype == "bfloat16" and recipe.steps is None and recipe.seed == 6198
     assert gpt2.batch_sequences * gpt2.sequence_length == 262_144
     sequences = round(8.4e9) // gpt2.sequence_length
     assert total_steps(gpt2.steps, gpt2.epochs, gpt2.batch_sequences, sequences) == pytest.approx(160_280, rel=1e-3)

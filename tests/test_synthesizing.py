@@ -16,9 +16,9 @@ from toedit.corpora import plan_corpus
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration
 from toedit.priors import plan_prior
-from toedit.sampling import DrawByAddress, Sampler
 from toedit.synthesizing import draw_prompts, plan_synthesis
 from toedit.tokenizing import load_tokenizer, plain_tokenizer
+from toedit.transformers_sampling import DrawByAddress, TransformersSampler
 from toedit.uniforms import document_keys
 
 SHORT = {"max_new_tokens": 24, "tokens": 600, "batch_size": 16, "shard_documents": 16}
@@ -55,7 +55,7 @@ def test_draws_follow_the_distribution():
 def test_a_document_is_sampled_the_same_whatever_is_sampled_beside_it(small_prior):
     """Prompts of different lengths are filled up to the left: padding must change nothing."""
     end = load_tokenizer(small_prior).eos_id
-    sampler = Sampler(small_prior, SynthesisConfig(max_new_tokens=16, top_p=0.9), [end], 400)
+    sampler = TransformersSampler(small_prior, SynthesisConfig(max_new_tokens=16, top_p=0.9), [end], 400)
     tokenizer = plain_tokenizer((small_prior / "tokenizer.json").read_text())
     prompts = [[end], [end, *tokenizer.encode("The cat sat").ids], [end, *tokenizer.encode("Zoë 🙂 sang").ids]]
     together = sampler.sample(prompts, ["a", "b", "c"])
@@ -68,7 +68,7 @@ def test_a_cold_draw_is_greedy_search(small_prior):
     end = load_tokenizer(small_prior).eos_id
     model = transformers.AutoModelForCausalLM.from_pretrained(small_prior)
     greedy = model.generate(torch.tensor([[end]]), do_sample=False, max_new_tokens=16, eos_token_id=end, pad_token_id=0)
-    cold = Sampler(small_prior, SynthesisConfig(max_new_tokens=16, temperature=1e-4), [end], 400)
+    cold = TransformersSampler(small_prior, SynthesisConfig(max_new_tokens=16, temperature=1e-4), [end], 400)
     assert cold.sample([[end]], ["x"])[0] == greedy[0, 1:].tolist()
 
 

@@ -1,11 +1,7 @@
-"""The real vLLM against the torch scorer. Last in the order, for its environment takes minutes to make once.
-
-Absent, the environment is made with CI=true; otherwise the tests that need it are skipped and say how to make it.
-"""
+"""The real vLLM against the torch scorer. Last in the order, for its environment takes minutes to make once."""
 
 import dataclasses
 import json
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -17,12 +13,12 @@ from conftest import REPOSITORY, run_command
 from test_torch_scorer import save_random_model
 from transformers import GPT2Config
 
+from toedit import vllm_engine
 from toedit.config import ScoreConfig, ScorerConfig
 from toedit.console import Progress
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.prior_pass import PriorPass
-from toedit.scorers import BatchScores, load_scorer, vllm
-from toedit.scorers.elsewhere import ScorerElsewhere
+from toedit.scorers import BatchScores, ScorerElsewhere, load_scorer, vllm
 from toedit.windows import ModelInput
 
 VLLM = ScorerConfig(kind="vllm", batch_tokens=512)
@@ -30,23 +26,7 @@ TEXT = "The cat sat quietly on the mat, as the story goes. Nobody sang an old so
 
 
 @pytest.fixture(scope="module")
-def environment() -> Path:
-    """The Python that has vLLM."""
-    python = REPOSITORY / os.environ.get("TOEDIT_VLLM_VENV", ".venv-vllm") / "bin" / "python"
-    if not python.exists() and os.environ.get("CI") != "true":
-        pytest.skip(
-            "no vLLM here: make its environment with `bash scripts/environment_vllm.sh` (3.5 GB), or set CI=true"
-        )
-    made = subprocess.run(
-        ["bash", str(REPOSITORY / "scripts" / "environment_vllm.sh")], capture_output=True, text=True, timeout=1800
-    )
-    assert made.returncode == 0, made.stderr
-    assert (REPOSITORY / made.stdout.strip()).samefile(python)
-    return python
-
-
-@pytest.fixture(scope="module")
-def passes(environment, small_prior) -> dict[str, PriorPass]:
+def passes(vllm_python, small_prior) -> dict[str, PriorPass]:
     """The same prior in both engines; windows of 48 tokens."""
     score = ScoreConfig(min_context=12, min_p=0.5, top_k=8)
     return {
@@ -90,7 +70,7 @@ def test_the_order_of_documents_and_their_batches_do_not_matter(passes):
     assert len(forward.token_N) == len(backward.token_N)
 
 
-def test_a_vocabulary_below_k_and_learned_positions(environment, tmp_path):
+def test_a_vocabulary_below_k_and_learned_positions(vllm_python, tmp_path):
     """GPT-2 has no position beyond its context, and the window fills it; K is the whole vocabulary."""
     config = GPT2Config(vocab_size=19, n_embd=64, n_layer=2, n_head=2, n_positions=32)
     folder = save_random_model(config, tmp_path / "model")
@@ -106,7 +86,7 @@ def test_a_vocabulary_below_k_and_learned_positions(environment, tmp_path):
     np.testing.assert_array_equal(np.sort(ours.candidate_id_NK, axis=1)[0], np.arange(19))
 
 
-def test_bfloat16_operands_still_give_float32_log_probabilities(environment, small_prior):
+def test_bfloat16_operands_still_give_float32_log_probabilities(vllm_python, small_prior):
     prior = PriorPass(small_prior, ScoreConfig(dtype="bfloat16"), VLLM)
     logprob_T = scored(prior, [TEXT * 3]).logprob_T
     import torch
@@ -117,7 +97,7 @@ def test_bfloat16_operands_still_give_float32_log_probabilities(environment, sma
     assert np.abs(np.exp(logprob_T) - np.exp(plain)).mean() < 0.02
 
 
-def test_the_whole_edit_is_the_torch_scorers(environment, corpus_file, small_prior, tmp_path):
+def test_the_whole_edit_is_the_torch_scorers(vllm_python, corpus_file, small_prior, tmp_path):
     """One command in the core's Python; the threshold lies where no token does, so that rounding decides nothing."""
     ledgers, counts = [], []
     for kind in ("torch", "vllm"):
@@ -140,9 +120,9 @@ def test_the_whole_edit_is_the_torch_scorers(environment, corpus_file, small_pri
     assert sorted(engine.get("vllm", "").split(".")[:2] for engine in engines) == [[""], ["0", "32"]]
 
 
-def test_the_command_runs_under_the_environments_own_python(environment, corpus_file, small_prior, tmp_path):
+def test_the_command_runs_under_the_environments_own_python(vllm_python, corpus_file, small_prior, tmp_path):
     done = subprocess.run(
-        [str(environment), str(REPOSITORY / "run.py"), "stage=score", "scorer=vllm", "corpus=local",
+        [str(vllm_python), str(REPOSITORY / "run.py"), "stage=score", "scorer=vllm", "corpus=local",
          f"corpus.path={corpus_file}", "prior=local", f"prior.path={small_prior}", "out=scores"],
         cwd=tmp_path, capture_output=True, text=True, timeout=600,
     )  # fmt: skip
@@ -150,7 +130,7 @@ def test_the_command_runs_under_the_environments_own_python(environment, corpus_
     assert (tmp_path / "scores" / "manifest.json").exists()
 
 
-def test_a_model_that_vllm_cannot_run_is_one_line(environment, tmp_path):
+def test_a_model_that_vllm_cannot_run_is_one_line(vllm_python, tmp_path):
     folder = save_random_model(GPT2Config(vocab_size=19, n_embd=32, n_layer=1, n_head=2, n_positions=32), tmp_path)
     with pytest.raises(UnusableInput, match="vLLM cannot run this model") as error:
         load_scorer(folder, ScoreConfig(), VLLM)  # heads of 16 dimensions
@@ -190,9 +170,9 @@ def test_a_missing_environment_says_which_version_serves_and_how_to_make_it(corp
 
 
 def test_versions_that_do_not_serve_are_refused(small_prior, monkeypatch):
-    assert [vllm.serves(v) for v in ("0.32.0", "0.32.1", "0.32")] == [True] * 3
-    assert [vllm.serves(v) for v in ("0.31.2", "0.33.0", "0.320.0", "1.32.0", None)] == [False] * 5
-    monkeypatch.setattr(vllm, "installed_version", lambda: "0.10.2")
+    assert [vllm_engine.serves(v) for v in ("0.32.0", "0.32.1", "0.32")] == [True] * 3
+    assert [vllm_engine.serves(v) for v in ("0.31.2", "0.33.0", "0.320.0", "1.32.0", None)] == [False] * 5
+    monkeypatch.setattr(vllm_engine, "installed_version", lambda: "0.10.2")
     with pytest.raises(BadConfiguration, match=r"vllm 0.32 serves, this Python has 0.10.2; make .*environment_vllm.sh"):
         vllm.VllmScorer(small_prior, ScoreConfig(), VLLM)
     monkeypatch.setenv("TOEDIT_VLLM_VENV", "nowhere")

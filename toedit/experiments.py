@@ -134,9 +134,11 @@ def run_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
-def plan_points(experiment: ExperimentConfig, points: Sequence[Point], given: Sequence[str]) -> list[PlannedPoint]:
+def plan_points(
+    experiment: ExperimentConfig, points: Sequence[Point], given: Sequence[str], dry_run: bool
+) -> list[PlannedPoint]:
     """Compose and plan every point; one that cannot be planned carries its error. Raises it where none can."""
-    shared = own_overrides(given, points)
+    shared = [*own_overrides(given, points), f"dry_run={str(dry_run).lower()}"]
     planned = []
     for point in points:
         try:

@@ -81,13 +81,18 @@ def tokenizer_or_prior(
     """The tokenizer that `key`=`choice` names, else the prior's.
 
     What is made with a tokenizer is known by the tokenizer's content, so a prior that is not there yet is built; a dry
-    run gets the planned prior instead.
+    run gets the planned prior instead, and a stand-in for a tokenizer of the hub that is not on this machine.
     """
+    revision = None
+    if choice is None and prior.kind == "hub":
+        choice, key, revision = prior.hub_id, "prior.hub_id", prior.revision
     if choice is not None:
-        return find_tokenizer(choice, key)
-    if prior.kind == "hub":
-        assert prior.hub_id is not None  # PriorConfig sees to it
-        return find_tokenizer(prior.hub_id, "prior.hub_id", prior.revision)
+        try:
+            return find_tokenizer(choice, key, revision)
+        except MissingInput:
+            if not dry_run or not _is_hub_id(choice):
+                raise
+            return Artifact("tokenizer", choice.split("/")[-1], {"hub_id": choice}, root)
     planned = plan_prior(prior, root, seed)
     if dry_run and planned.state() != "cached":
         return planned
@@ -95,16 +100,16 @@ def tokenizer_or_prior(
     return replace(found, name=planned.name)
 
 
-def plan_unnamed(kind: str, corpora: dict[str, Artifact], prior: Artifact, root: Path, out: Path | None) -> Artifact:
-    """Stands in a dry run for what `prior`'s tokenizer will make of `corpora`."""
+def plan_unnamed(kind: str, corpora: dict[str, Artifact], source: Artifact, root: Path, out: Path | None) -> Artifact:
+    """Stands in a dry run for what the tokenizer of `source` (a prior, or a tokenizer) will make of `corpora`."""
     return Artifact(
         kind=kind,
-        name=f"{'+'.join(corpus.name for corpus in corpora.values())}.{prior.name}",
-        identity={"tokenizer": "the prior's"},
-        inputs={**corpora, "prior": prior},
+        name=f"{'+'.join(corpus.name for corpus in corpora.values())}.{source.name}",
+        identity={"tokenizer": f"of the {source.kind}"},
+        inputs={**corpora, source.kind: source},
         root=root,
         out=out,
-        estimate=lambda: {"tokenizer": "the prior's, which is not there yet; this address follows from it"},
+        estimate=lambda: {"tokenizer": f"that of {source.name}, which is not here yet; this address follows from it"},
     )
 
 
@@ -135,6 +140,10 @@ def find_tokenizer(choice: str, key: str, revision: str | None = None) -> NamedT
     )
 
 
+def _is_hub_id(choice: str) -> bool:
+    return choice.count("/") == 1 and not choice.startswith((".", "/", "~")) and not Path(choice).exists()
+
+
 def _folder(choice: str, key: str, revision: str | None) -> Path:
     path = Path(choice).expanduser()
     if path.is_file() and path.name == "tokenizer.json":
@@ -146,7 +155,7 @@ def _folder(choice: str, key: str, revision: str | None) -> Path:
             return folder
     if path.is_dir():
         raise UnusableInput(f"{key}={choice}: holds no tokenizer (tokenizer.json)")
-    if choice.count("/") != 1 or choice.startswith((".", "/", "~")):
+    if not _is_hub_id(choice):
         raise MissingInput(f"{key}={choice}: does not exist; give the folder of a tokenizer, or a hub id (owner/name)")
     from huggingface_hub import snapshot_download
 

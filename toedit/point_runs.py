@@ -6,6 +6,7 @@ where that fails, it fails once. Interruptions and full disks end the work; the 
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -51,6 +52,7 @@ def build_points(
         shared = _shared(artifacts)
         for artifact in artifacts:
             _build_shared(artifact, shared, failures)
+        progress.started = time.monotonic()  # what they share says nothing about a point
         _build_in_children(list(todo.values()), jobs, point_command, logs, failures, progress)
     for entry in planned:
         if entry.artifact is not None:
@@ -130,6 +132,8 @@ def _build_in_children(
     progress: _Progress,
 ) -> None:
     """Run the points' commands, `jobs` at a time. When this process is interrupted, so are they."""
+    # More threads than cores are slower than one, by far; who set the number knows better.
+    environment = {"OMP_NUM_THREADS": str(max((os.cpu_count() or 1) // jobs, 1)), **os.environ}
     waiting, running = list(entries), dict[str, tuple[subprocess.Popen[bytes], PlannedPoint, Path]]()
     logs.mkdir(parents=True, exist_ok=True)
     try:
@@ -142,7 +146,8 @@ def _build_in_children(
                     continue
                 log = logs / f"{entry.point.role}.log"
                 with log.open("wb") as file:
-                    child = subprocess.Popen([sys.executable, *point_command(entry)], stdout=file, stderr=file)
+                    arguments = [sys.executable, *point_command(entry)]
+                    child = subprocess.Popen(arguments, stdout=file, stderr=file, env=environment)
                 running[entry.point.role] = child, entry, log
             time.sleep(_POLL_SECONDS)
             for role, (child, entry, log) in list(running.items()):

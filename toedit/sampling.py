@@ -1,92 +1,62 @@
-"""Sampling from a causal language model of Transformers: `generate`, with uniforms by address instead of a stream.
+"""Samplers: engines that continue token ids with a causal language model.
 
-Every document has its own uniforms, keyed by seed and id (`toedit/uniforms.py`), so that what is drawn for it depends
-neither on the documents sampled beside it nor on how many were sampled before: a resumed run gives the same documents.
-Temperature and top-p are Transformers' own; only the draw is ours, the inverse of the cumulative distribution.
-
-Shapes: B documents of a batch, L tokens (longest of the batch), V vocabulary.
+`toedit/transformers_sampling.py` runs in this process; `toedit/vllm_sampling.py` in a Python that has vLLM, which
+`toedit/elsewhere.py` starts. A sampler reads no text and writes no file; `toedit/synthesizing.py` does both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
-import numpy as np
-import torch
-import transformers
-from torch import Tensor
-
+from toedit import vllm_engine
 from toedit.config import SynthesisConfig
-from toedit.errors import UnusableInput
-from toedit.scorers.torch import find_device, load_causal_lm
-from toedit.uniforms import UInt64s, document_keys, uniforms
+from toedit.elsewhere import Elsewhere
 
 
-class Sampler:
-    """A Hugging Face causal LM, ready to continue batches of token ids."""
+class Sampler(Protocol):
+    """What an engine offers."""
 
-    def __init__(self, model: Path, synthesis: SynthesisConfig, end_ids: Sequence[int], vocabulary_size: int) -> None:
-        self.device = find_device(synthesis.device, "synthesis.device")
-        self.model = load_causal_lm(model, getattr(torch, synthesis.dtype))
-        torch.nn.Module.to(self.model, self.device).eval()
-        self.end_ids, self.pad_id = list(end_ids), end_ids[0] if end_ids else 0
-        self.settings = synthesis
-        rows = self.model.config.get_text_config().vocab_size
-        self.no_tokens = list(range(vocabulary_size, rows))  # rows that fill the embedding up
-        # The folder's own sampling defaults (penalties, top-k, …) are none of our business.
-        self.model.generation_config = transformers.GenerationConfig(
-            do_sample=False,  # the draw is made in `DrawByAddress`
-            max_new_tokens=synthesis.max_new_tokens,
-            eos_token_id=self.end_ids or None,
-            pad_token_id=self.pad_id,
-        )
+    end_ids: list[int]
+    """The tokens that end a text."""
+    versions: dict[str, str]
+    """Of the libraries that sample: noted in the manifest."""
+    most_documents: int
+    """How many documents to ask for at a time: an engine that keeps a queue of its own takes more than a batch."""
 
-    @torch.inference_mode()
     def sample(self, prompts: Sequence[Sequence[int]], ids: Sequence[str]) -> list[list[int]]:
-        """What follows each prompt, up to and including the token that ends it."""
-        width = max(map(len, prompts))
-        token_BL = torch.full((len(prompts), width), self.pad_id, dtype=torch.long)
-        mask_BL = torch.zeros_like(token_BL)
-        for row, prompt in enumerate(prompts):  # to the left, so that all continue at the same place
-            token_BL[row, width - len(prompt) :] = torch.tensor(prompt)
-            mask_BL[row, width - len(prompt) :] = 1
-        processors = transformers.LogitsProcessorList()
-        if self.no_tokens:
-            processors.append(transformers.SuppressTokensLogitsProcessor(self.no_tokens, str(self.device)))
-        if self.settings.temperature != 1:
-            processors.append(transformers.TemperatureLogitsWarper(self.settings.temperature))
-        if self.settings.top_p < 1:
-            processors.append(transformers.TopPLogitsWarper(self.settings.top_p))
-        processors.append(DrawByAddress(document_keys(self.settings.seed, ids), width))
-        try:
-            output_BL = self.model.generate(
-                input_ids=token_BL.to(self.device),
-                attention_mask=mask_BL.to(self.device),
-                logits_processor=processors,
-            )
-        except torch.OutOfMemoryError:
-            raise UnusableInput(
-                f"synthesis.batch_size={self.settings.batch_size}: out of memory; halve it, what is sampled is kept"
-            ) from None
-        return [self._until_end(row) for row in output_BL[:, width:].tolist()]
-
-    def _until_end(self, ids: list[int]) -> list[int]:
-        end = next((place for place, token in enumerate(ids) if token in self.end_ids), len(ids) - 1)
-        return ids[: end + 1]
+        """What follows each prompt, up to and including the token that ends it; what is drawn depends on the id."""
+        ...
 
 
-class DrawByAddress(transformers.LogitsProcessor):
-    """Draws the next token of each document with its own uniform, and leaves no other token a chance."""
+def load_sampler(
+    model: Path, synthesis: SynthesisConfig, end_ids: Sequence[int], vocabulary_size: int, longest: int
+) -> Sampler:
+    """The engine that `synthesis.engine` names, with the model in folder `model`.
 
-    def __init__(self, key_B2: UInt64s, prompt_width: int) -> None:
-        self.key_B2, self.prompt_width = key_B2, prompt_width
+    The tokenizer knows `vocabulary_size` tokens, the model may have rows for more; no text exceeds `longest` tokens.
+    """
+    if synthesis.engine == "transformers":
+        from toedit.transformers_sampling import TransformersSampler
 
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Any:
-        position_B = np.full(len(self.key_B2), input_ids.shape[1] - self.prompt_width)
-        uniform_B = torch.from_numpy(uniforms(self.key_B2, position_B)).to(scores.device)
-        cumulative_BV = scores.double().softmax(-1).cumsum(-1)
-        threshold_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
-        choice_B1 = torch.searchsorted(cumulative_BV, threshold_B1, right=True).clamp_(max=scores.shape[-1] - 1)
-        return torch.full_like(scores, -torch.inf).scatter_(1, choice_B1, 0.0)
+        return TransformersSampler(model, synthesis, end_ids, vocabulary_size)
+    from toedit.vllm_sampling import ASKS, VllmSampler
+
+    arguments = (model.resolve(), synthesis, list(end_ids), vocabulary_size, longest)
+    python = vllm_engine.other_python(ASKS, "synthesis.python", synthesis.python)
+    if python is None:
+        return VllmSampler(*arguments)
+    return SamplerElsewhere(ASKS, python, VllmSampler, arguments, facts=("end_ids", "versions", "most_documents"))
+
+
+class SamplerElsewhere(Elsewhere):
+    """A sampler in a process of its own."""
+
+    end_ids: list[int]
+    versions: dict[str, str]
+    most_documents: int
+
+    def sample(self, prompts: Sequence[Sequence[int]], ids: Sequence[str]) -> list[list[int]]:
+        sampled: list[list[int]] = self.call("sample", prompts, ids)
+        return sampled

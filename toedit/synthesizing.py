@@ -5,10 +5,10 @@ model, temperature, top_p and the prompt with the document it was taken from.
 
     python run.py stage=synthesize prior=local prior.path=my-model synthesis.tokens=1000000 synthesis.prompt_tokens=32
 
-Document number n has the same tokens in every run: its uniforms are its own (`toedit/sampling.py`), its prompt is the
-n-th in the order of a hash of (seed, id), from the start again after the last. A shard is committed as a whole, and a
-killed run goes on behind the last one. What the model ends at once, or what is nothing but special tokens, is no
-document: it is listed in rejected.jsonl.
+Document number n has the same tokens in every run: its random numbers are its own (`toedit/transformers_sampling.py`;
+`toedit/vllm_sampling.py` says what holds there), its prompt is the n-th in the order of a hash of (seed, id), from the
+start again after the last. A shard is committed as a whole, and a killed run goes on behind the last one. What the
+model ends at once, or what is nothing but special tokens, is no document: it is listed in rejected.jsonl.
 
 Prompts are drawn in one pass that holds no more of them than may be needed, so the corpus may be large.
 """
@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -32,16 +32,14 @@ from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, s
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.prior_pass import context_id
 from toedit.priors import model_folder, model_shape
+from toedit.sampling import Sampler, load_sampler
 from toedit.tokenizing import load_tokenizer, plain_tokenizer, read_definition
 from toedit.uniforms import document_keys
 from toedit.workspace import Result, Workspace
 
-if TYPE_CHECKING:
-    from toedit.sampling import Sampler
-
 REJECTED = "rejected.jsonl"
 METADATA_KEY = "synthesis"
-_RUNTIME_KEYS = ("batch_size", "device")
+_RUNTIME_KEYS = ("batch_size", "device", "python")
 _CHARACTERS_PER_TOKEN = 64  # of a prompt's document that are kept until it is tokenised; more than any prompt needs
 _COUNTS = ("documents_in", "documents_out", "rejected", "tokens", "bytes", "ended")
 
@@ -68,6 +66,7 @@ def plan_synthesis(
 def describe(model: str, synthesis: SynthesisConfig) -> str:
     """`synthetic.tiny-t0.8`, for addresses."""
     parts = [f"synthetic.{model}"]
+    parts += [synthesis.engine] if synthesis.engine != "transformers" else []
     parts += [f"prompt{synthesis.prompt_tokens}"] if synthesis.prompt_tokens else []
     parts += [f"t{synthesis.temperature:g}"] if synthesis.temperature != 1 else []
     parts += [f"mass{synthesis.top_p:g}"] if synthesis.top_p < 1 else []
@@ -105,6 +104,8 @@ def build_synthesis(workspace: Workspace, model_name: str, synthesis: SynthesisC
         path.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
     result.rows[REJECTED] = len(rejected)
     result.runtime = {key: getattr(synthesis, key) for key in _RUNTIME_KEYS}
+    if writer is not None:
+        result.runtime["engine"] = writer.sampler.versions
     return result
 
 
@@ -120,8 +121,6 @@ class Writer:
     """The model with its tokenizer and prompts, ready to write shards."""
 
     def __init__(self, workspace: Workspace, model_name: str, synthesis: SynthesisConfig) -> None:
-        from toedit.sampling import Sampler
-
         folder = model_folder(workspace.inputs["model"])
         self.model_name, self.synthesis = model_name, synthesis
         self.tokenizer: Tokenizer = plain_tokenizer(read_definition(folder)[0])
@@ -132,14 +131,14 @@ class Writer:
             raise BadConfiguration(
                 "synthesis.prompt_tokens=0: the tokenizer has no token that begins a text, so the model needs prompts"
             )
-        self._refuse_too_long(model_shape(folder).context)
+        longest = len(self.start) + synthesis.prompt_tokens + synthesis.max_new_tokens
+        self._refuse_too_long(longest, model_shape(folder).context)
         self.prompts = draw_prompts(workspace.inputs.get("corpus"), self.tokenizer, synthesis)
         end_ids = sorted({*_end_ids(folder), *([named.eos_id] if named.eos_id is not None else [])})
-        self.sampler: Sampler = Sampler(folder, synthesis, end_ids, named.vocabulary_size)
+        self.sampler: Sampler = load_sampler(folder, synthesis, end_ids, named.vocabulary_size, longest)
 
-    def _refuse_too_long(self, context: int | None) -> None:
+    def _refuse_too_long(self, needed: int, context: int | None) -> None:
         synthesis = self.synthesis
-        needed = len(self.start) + synthesis.prompt_tokens + synthesis.max_new_tokens
         if context is not None and needed > context:
             raise BadConfiguration(
                 f"synthesis.max_new_tokens={synthesis.max_new_tokens}: with synthesis.prompt_tokens="
@@ -152,8 +151,10 @@ class Writer:
         first = shard * self.synthesis.shard_documents
         numbers = range(first, first + self.synthesis.shard_documents)
         with ShardWriter(path) as writer:
-            for start in range(0, len(numbers), self.synthesis.batch_size):
-                for number, document, tokens, ended in self._batch(numbers[start : start + self.synthesis.batch_size]):
+            while numbers:
+                size = self._batch_size(budget - counts["tokens"])
+                batch, numbers = numbers[:size], numbers[size:]
+                for number, document, tokens, ended in self._batch(batch):
                     counts["documents_in"] += 1
                     if not tokens:
                         counts["rejected"] += 1
@@ -168,6 +169,11 @@ class Writer:
                     if counts["tokens"] >= budget:
                         return counts
         return counts
+
+    def _batch_size(self, budget: int) -> int:
+        """Documents to ask for: those that the budget takes however long they are, a batch at least."""
+        surely = budget // (self.synthesis.prompt_tokens + self.synthesis.max_new_tokens)
+        return min(max(surely, self.synthesis.batch_size), self.sampler.most_documents)
 
     def _batch(self, numbers: range) -> Iterator[tuple[int, Document, int, bool]]:
         """(number, document, tokens of its text, did the model end it) for some documents sampled together."""

@@ -8,6 +8,9 @@ from toedit.config.checks import require, require_one_of
 from toedit.errors import BadConfiguration
 
 MODES = ("rolling", "paper")
+TRAINING = ("pretrain",)
+"""Stages that make a model."""
+SIDES = ("human", "synthetic")
 
 
 @dataclass
@@ -16,10 +19,19 @@ class CheckpointConfig:
 
     path: str | None = None
     """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
+    stage: str | None = None
+    """pretrain: the model that this stage makes of the same command, instead of one at `path`."""
     name: str | None = None
     """Name in results and addresses; by default made from the path or id."""
     revision: str | None = None
     """Of a hub id: commit, tag or branch; resolved to a commit and recorded."""
+
+    def __post_init__(self) -> None:
+        if self.stage is not None:
+            require_one_of("checkpoint.stage", self.stage, TRAINING)
+            for key in ("path", "revision"):
+                value = getattr(self, key)
+                require(value is None, f"checkpoint.{key}", value, f"checkpoint.stage={self.stage} makes the model")
 
 
 @dataclass
@@ -32,6 +44,12 @@ class EvalConfig:
     """A folder of text sets (one a sub-folder, or one a file), a file, a corpus artifact, or a hub data set's id."""
     revision: str | None = None
     """Of a hub data set: commit, tag or branch; resolved to a commit and recorded."""
+    held_out: list[str] = field(default_factory=list)
+    """Any of human and synthetic: sets of what the mixture's corpora, each one split of a whole, keep back."""
+    held_out_split: str = "test"
+    """The split that is kept back: another one than mix.human.split (mix.synthetic.split)."""
+    held_out_documents: int = 2000
+    """Documents of such a set at most, the first ones."""
     split: str | None = "val"
     """The split that is read where a set has several (val, test, train); null reads every file."""
     expected: list[str] = field(default_factory=list)
@@ -67,6 +85,10 @@ class EvalConfig:
 
     def __post_init__(self) -> None:
         require_one_of("eval.mode", self.mode, MODES)
+        require(self.held_out_documents >= 1, "eval.held_out_documents", self.held_out_documents, "must be at least 1")
+        require_one_of("eval.held_out_split", self.held_out_split, ("train", "validation", "test"))
+        for side in self.held_out:
+            require_one_of("eval.held_out", side, SIDES)
         require_one_of("eval.on_bad_row", self.on_bad_row, ("reject", "stop"))
         require_one_of("eval.dtype", self.dtype, ("float32", "bfloat16"))
         require_one_of("eval.context_token", self.context_token, ("auto", "bos", "eos", "none"))

@@ -18,7 +18,7 @@ class PublishedConfig:
     columns: list[str] = field(default_factory=list)
     """Columns of that table; empty: all."""
     drawn: list[str] = field(default_factory=list)
-    """Those of them that are per cent of the tokens and belong into the figure."""
+    """Those of them that belong into the figure; without experiment.x they must be per cent of the tokens."""
 
 
 @dataclass
@@ -40,7 +40,9 @@ class ExperimentConfig:
     seed_keys: list[str] = field(default_factory=lambda: ["seed"])
     """The keys that take the seed; `edit.seed` where a new prior each time is not wanted."""
     columns: dict[str, str] = field(default_factory=dict)
-    """{measure of a point: its name in the table}, from left to right."""
+    """{measure of a point: its name in the table}, from left to right; `*` stands for any text in both of them."""
+    x: str | None = None
+    """A key of the grid with numbers: the figure draws the measures against it, a line each; null: dots by setting."""
     figure: list[str] = field(default_factory=list)
     """Measures in the figure; empty: all columns."""
     baseline: str | None = None
@@ -64,6 +66,8 @@ class ExperimentConfig:
         require(bool(self.columns), "experiment.columns", self.columns, "must name at least one measure")
         for name in self.figure:
             require(name in self.columns, "experiment.figure", name, "is not among experiment.columns")
+        swept = [sweep.partition("=")[0] for sweep in self.grid]
+        require(self.x is None or self.x in swept, "experiment.x", self.x, "must be a key of experiment.grid")
         for name in self.published.drawn if self.published.columns else ():
             require(name in self.published.columns, "experiment.published.drawn", name, "is not among its columns")
         written = {f"experiment.arms.{arm}": overrides for arm, overrides in self.arms.items()}
@@ -80,12 +84,19 @@ class ScaleConfig:
     """tiny (this machine, no download), small (one GPU) or paper (the published size)."""
     sample_documents: int = 2000
     """Documents where an experiment needs a sample of the corpus only."""
+    mix_tokens: int = 40_000
+    """Tokens of a mixture."""
+    edited_tokens: int = 40_000
+    """Tokens of a training on edited text alone."""
+    synthesis_tokens: int = 50_000
+    """Tokens that the prior writes where there is no synthetic corpus: enough for a mixture and what is held out."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     """The seeds of an experiment that does not name its own."""
 
     def __post_init__(self) -> None:
         require_different("scale.seeds", self.seeds)
-        require(self.sample_documents >= 1, "scale.sample_documents", self.sample_documents, "must be at least 1")
+        for key in ("sample_documents", "mix_tokens", "edited_tokens", "synthesis_tokens"):
+            require(getattr(self, key) >= 1, f"scale.{key}", getattr(self, key), "must be at least 1")
 
 
 def require_different(key: str, values: list[int]) -> None:

@@ -17,6 +17,8 @@ class MixConfig:
     """The human corpus; `mix.human.path` alone makes it one of local files or an artifact."""
     synthetic: CorpusConfig = field(default_factory=CorpusConfig)
     """The synthetic corpus, likewise; kind=synthesized is what `stage=synthesize` makes of the same command."""
+    edit_human: bool = False
+    """Mix the edited human corpus (as `edit.*` says) in its place: semi-synthetic instead of human text."""
     synthetic_ratio: float = 0.5
     """Share of the tokens (mode=tokens) or of each side's files (mode=files) that is synthetic."""
     mode: str = "tokens"

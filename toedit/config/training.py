@@ -19,6 +19,8 @@ class ModelConfig:
 
     name: str = "gpt2_tiny"
     """Name in addresses and tables."""
+    tokenizer: str | None = None
+    """Folder or hub id of the tokenizer that it is published with; experiments tokenise with it. null: the prior's."""
     kind: str = "gpt2"
     """The `model_type` of Transformers: gpt2, olmo, llama, …; any causal language model it knows."""
     settings: dict[str, Any] = field(default_factory=dict)
@@ -77,6 +79,8 @@ class RecipeConfig:
     """AdamW's epsilon."""
     gradient_clip: float = 1.0
     """Largest norm of the whole gradient."""
+    seed: int = 0
+    """Key of the initial weights, the order of the sequences, and dropout."""
     dtype: str = "bfloat16"
     """bfloat16 (weights and optimizer stay float32, as do sums over micro batches and ranks) or float32."""
 

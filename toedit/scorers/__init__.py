@@ -1,7 +1,7 @@
 """Scorers: engines that run the prior over token sequences.
 
-`torch.py` runs in this process, or in one process a GPU; `vllm.py` in a Python that has vLLM. `elsewhere.py` starts
-such processes.
+`torch.py` runs in this process, or in one process a GPU; `vllm.py` in a Python that has vLLM. `toedit/elsewhere.py`
+starts such processes.
 
 A scorer reads no text and writes no file; `toedit/scoring.py` does both.
 
@@ -10,8 +10,8 @@ Shapes: L tokens of one sequence, R scored tokens of a whole batch, N of them co
 
 from __future__ import annotations
 
-import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,8 +20,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from toedit import vllm_engine
 from toedit.config import ScoreConfig, ScorerConfig
-from toedit.errors import BadConfiguration
+from toedit.elsewhere import Elsewhere
 from toedit.windows import ModelInput
 
 
@@ -54,8 +55,6 @@ def load_scorers(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> list[
     count = _processes(scorer)
     if count == 1:
         return [load_scorer(model, score, scorer)]
-    from toedit.scorers.elsewhere import ScorerElsewhere
-
     shares = [_share_of_machine(scorer, number, count) for number in range(count)]
     with ThreadPoolExecutor(count) as starting:  # each loads the model; they do so side by side
         return list(starting.map(lambda share: ScorerElsewhere(Path(sys.executable), model, score, share), shares))
@@ -64,10 +63,10 @@ def load_scorers(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> list[
 def load_scorer(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> Scorer:
     """The engine that `scorer.kind` names, with the model in folder `model`."""
     if scorer.kind == "vllm":
-        return _load_vllm(model, score, scorer)
-    from toedit.scorers.torch import TorchScorer
-
-    return TorchScorer(model, score, scorer)
+        python = vllm_engine.other_python("scorer=vllm", "scorer.python", scorer.python)
+        if python is not None:
+            return ScorerElsewhere(python, model, score, scorer)
+    return _engine(scorer.kind)(model, score, scorer)
 
 
 def _processes(scorer: ScorerConfig) -> int:
@@ -90,21 +89,28 @@ def _share_of_machine(scorer: ScorerConfig, number: int, count: int) -> ScorerCo
     return replace(scorer, threads=scorer.threads or max(torch.get_num_threads() // count, 1))
 
 
-def _load_vllm(model: Path, score: ScoreConfig, scorer: ScorerConfig) -> Scorer:
-    """vLLM in this process where its version serves, else in the Python that `scorer.python` names."""
-    from toedit.scorers import vllm
+class ScorerElsewhere(Elsewhere):
+    """The scorer that `scorer.kind` names, in a process of its own, run by `python`."""
 
-    found = vllm.installed_version()
-    if scorer.python is None and vllm.serves(found):
-        return vllm.VllmScorer(model, score, scorer)
-    from toedit.scorers.elsewhere import ScorerElsewhere
+    versions: dict[str, str]
+    batch_tokens: int
 
-    checkout = Path(__file__).resolve().parents[2]
-    python = Path(scorer.python or checkout / os.environ.get("TOEDIT_VLLM_VENV", ".venv-vllm") / "bin" / "python")
-    if not python.is_file():
-        here = f"vllm {found} of this Python does not serve" if found else "this Python has no vllm"
-        raise BadConfiguration(
-            f"scorer=vllm: {here} ({vllm.SERIES} does), and there is no {python}; {vllm.MAKE_IT}, "
-            "or name one with scorer.python"
+    def __init__(self, python: Path, model: Path, score: ScoreConfig, scorer: ScorerConfig) -> None:
+        arguments = (model.resolve(), score, scorer)
+        super().__init__(
+            f"scorer={scorer.kind}", python, _engine(scorer.kind), arguments, facts=("versions", "batch_tokens")
         )
-    return ScorerElsewhere(python, model, score, scorer)
+
+    def score(self, batch: list[ModelInput]) -> BatchScores:
+        scores: BatchScores = self.call("score", batch)
+        return scores
+
+
+def _engine(kind: str) -> Callable[[Path, ScoreConfig, ScorerConfig], Scorer]:
+    if kind == "vllm":
+        from toedit.scorers.vllm import VllmScorer
+
+        return VllmScorer
+    from toedit.scorers.torch import TorchScorer
+
+    return TorchScorer

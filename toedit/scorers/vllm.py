@@ -13,47 +13,25 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from toedit import vllm_engine
 from toedit.config import ScoreConfig, ScorerConfig
 from toedit.costs import batch_tokens as usual_batch_tokens
-from toedit.errors import BadConfiguration, UnusableInput
+from toedit.errors import UnusableInput
 from toedit.priors import model_shape
 from toedit.scorers import BatchScores
 from toedit.windows import ModelInput
-
-SERIES = "0.32"
-"""The versions that serve: prompt_logprobs, its flat form and the engine's options change between series."""
-MAKE_IT = "make the environment with: bash scripts/environment_vllm.sh"
-
-# Set before vLLM is imported, unless the user did.
-_ENVIRONMENT = {
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_LOGGING_STREAM": "ext://sys.stderr",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-    # A window may fill the model's whole context; the one token that vLLM insists on drawing after it is never run
-    # through the model, so the position beyond the context is counted and not computed.
-    "VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1",
-}
-_CPU_ENVIRONMENT = {
-    "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",  # by default one core is kept for serving
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the tokens of one step are all that is ever in it
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-}
 
 # vLLM allots the memory of a GPU without counting the logits of prompts; these bytes are kept free for them.
 _LOGITS_BYTES = 2 << 30
 # Of one logit, at the peak: float32 logits, their log-softmax, and a copy inside top-k.
 _BYTES_PER_LOGIT = 12
-_GPU_SHARE = 0.9
 _MAX_SEQUENCES = 256
 
 _TOLERANCE = 1e-4
@@ -67,33 +45,22 @@ class VllmScorer:
     """
 
     def __init__(self, model: Path, score: ScoreConfig, scorer: ScorerConfig) -> None:
-        found = installed_version()
-        if not serves(found):
-            raise BadConfiguration(f"scorer=vllm: vllm {SERIES} serves, this Python has {found or 'none'}; {MAKE_IT}")
-        for key, value in _ENVIRONMENT.items():
-            os.environ.setdefault(key, value)
+        self.versions = vllm_engine.prepare("scorer=vllm")
         if scorer.threads is not None:
             import torch
 
             torch.set_num_threads(scorer.threads)
-        shape = model_shape(model)
-        if shape.vocabulary_size is None:
-            raise UnusableInput(f"{model / 'config.json'}: names no vocab_size")
-        self.vocabulary_size = shape.vocabulary_size
+        self.vocabulary_size = vllm_engine.vocabulary_of(model)
         self.top_k = min(score.top_k, self.vocabulary_size)
         self.threshold = math.log(score.min_p) if score.min_p > 0 else -math.inf
         self.batch_tokens = scorer.batch_tokens or usual_batch_tokens("vllm", gpu=False)
-        self.versions = {"vllm": str(found), "torch": metadata.version("torch")}
-        window = min(score.window, shape.context or score.window)
+        window = min(score.window, model_shape(model).context or score.window)
         # The reference first: two copies of the model are never in memory together.
         checked = _check_sequences(self.vocabulary_size, window) if scorer.self_check else []
         reference = _reference(model, score, scorer, checked) if checked else None
-        try:
+        with vllm_engine.refusals(model):
             self.engine = self._start(model, score, window)
             self._score([ModelInput(np.zeros(2, np.int32), 1)], -math.inf)  # some kernels refuse a shape only when run
-        except (ValueError, RuntimeError, NotImplementedError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-            raise UnusableInput(f"{model}: vLLM cannot run this model ({reason})") from None
         if reference is not None:
             self._self_check(checked, reference, score.dtype, model)
 
@@ -101,34 +68,15 @@ class VllmScorer:
         return self._score(batch, self.threshold)
 
     def _start(self, model: Path, score: ScoreConfig, window: int) -> Any:
-        from vllm.platforms import current_platform
-
-        on_cpu = current_platform.is_cpu()
-        for key, value in (_CPU_ENVIRONMENT if on_cpu else {}).items():
-            os.environ.setdefault(key, value)
-        from vllm import LLM
-
         step_tokens = step_size(self.vocabulary_size, self.batch_tokens)
-        share = _GPU_SHARE
-        if not on_cpu:
-            logits = step_tokens * self.vocabulary_size * _BYTES_PER_LOGIT
-            share -= logits / current_platform.get_device_total_memory()
-        return LLM(
-            model=str(model),
-            skip_tokenizer_init=True,
-            generation_config="vllm",  # the model's own sampling defaults are none of our business
-            dtype=score.dtype,
-            hf_overrides={"head_dtype": "float32"},  # logits in float32 whatever the operands
+        return vllm_engine.start(
+            model,
+            score.dtype,
+            step_tokens * self.vocabulary_size * _BYTES_PER_LOGIT,
             max_model_len=window + 1,
             max_num_batched_tokens=step_tokens,
             max_num_seqs=min(_MAX_SEQUENCES, step_tokens),
-            enable_chunked_prefill=True,
-            enable_prefix_caching=False,  # cached prefixes have no log-probabilities
             max_logprobs=self.top_k,
-            gpu_memory_utilization=share,
-            enforce_eager=True,
-            disable_log_stats=True,
-            use_tqdm_on_load=False,
         )
 
     def _score(self, batch: list[ModelInput], threshold: float) -> BatchScores:
@@ -206,20 +154,6 @@ class VllmScorer:
                     f"{model}: self-check failed: the same tokens scored by vLLM {name} differ {difference:.1f} times "
                     f"more than {dtype} allows; use scorer=torch (scorer.self_check=false goes on regardless)"
                 )
-
-
-def installed_version() -> str | None:
-    """The version of this Python's vLLM (CUDA or CPU build), or None."""
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return None
-
-
-def serves(version: str | None) -> bool:
-    return version is not None and (version == SERIES or version.startswith(f"{SERIES}."))
 
 
 def step_size(vocabulary_size: int, batch_tokens: int) -> int:

@@ -19,7 +19,7 @@ from toedit.errors import BadConfiguration, naming
 from toedit.mixing import SIDES, plan_mix
 from toedit.mixing_files import plan_file_mix
 from toedit.named_tokenizers import NamedTokenizer, plan_unnamed, tokenizer_or_prior
-from toedit.stages import synthesize
+from toedit.stages import edit, synthesize
 
 
 def plan(config: Config) -> Artifact:
@@ -44,11 +44,13 @@ def plan_from(config: Config, out: Path | None = None) -> Artifact:
     return plan_mix(corpora, mix, tokenizer, config.tokens.processes, root, out)
 
 
-def plan_side(config: Config, side: str) -> Artifact:
-    """The corpus of one side."""
+def plan_side(config: Config, side: str, edited: bool = True) -> Artifact:
+    """The corpus of one side; with `edited=False` the human one as it was before `mix.edit_human`."""
     section, root = getattr(config.mix, side), Path(config.artifacts)
     if section.kind != SYNTHESIZED:
         with naming("corpus.", f"mix.{side}."):
+            if side == "human" and config.mix.edit_human and edited:
+                return edit.plan(replace(config, corpus=section, out=None))
             return plan_corpus(section, root)
     whole = synthesize.plan(replace(config, out=None))
     return plan_part(section, whole, root, None) if asks_for_part(section) else whole

@@ -33,7 +33,8 @@ from toedit.workspace import read_manifest
 LENGTH, BATCH, STEPS, WARMUP, SEED = 32, 32, 20, 4, 5
 COMMON = ("stage=pretrain", "model=olmo_tiny", "trainer=olmo", f"recipe.sequence_length={LENGTH}",
           f"recipe.batch_sequences={BATCH}", f"recipe.steps={STEPS}", f"recipe.warmup_steps={WARMUP}",
-          f"recipe.seed={SEED}", "trainer.log_every=1", "trainer.checkpoint_every=10", "trainer.micro_batch_sequences=16")  # fmt: skip
+          f"recipe.seed={SEED}", "trainer.log_every=1", "trainer.checkpoint_every=10",
+          "trainer.micro_batch_sequences=16")  # fmt: skip
 FLOAT32 = "recipe.dtype=float32"
 
 

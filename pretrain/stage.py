@@ -2,7 +2,7 @@
 
 Reads tokens (those at `tokens.path`, else those that `stage=tokenize` makes of the same settings), and others for
 validation where `validation_tokens.path` names them. Writes a checkpoint artifact: `hf/` (an ordinary Hugging Face
-folder), `metrics.csv`, and `state/`, the last checkpoint.
+folder), `metrics.csv`, and `state/`, the last checkpoint. (`trainer=olmo_legacy` writes a configuration instead.)
 
     python run.py stage=pretrain model=gpt2_124m trainer.nproc=8 tokens.path=my-tokens
 """
@@ -39,7 +39,11 @@ def plan(config: Config) -> Artifact:
         "model": {key: value for key, value in model.items() if key not in ("name", "tokenizer")},
         "recipe": {key: value for key, value in recipe.items() if key != "name"},
     }
-    if config.trainer.kind != "fsdp":  # orders the data otherwise; what our loop made keeps its fingerprint
+    if config.trainer.kind == "olmo_legacy":
+        from pretrain import olmo_legacy
+
+        return olmo_legacy.plan(config, tokens, identity, name)
+    if config.trainer.kind == "olmo":  # orders the data otherwise; what our loop makes keeps its fingerprint
         identity["trainer"] = {"kind": config.trainer.kind}
     return Artifact(
         kind="checkpoint",
@@ -63,7 +67,9 @@ def check(config: Config, folders: Mapping[str, Path]) -> None:
     is_olmo = config.trainer.kind == "olmo"
     if is_olmo:
         olmo.check(config)
-    shares(config.recipe.batch_sequences, config.trainer.nproc, config.trainer.micro_batch_sequences)
+    # The legacy package's last micro batch may be smaller.
+    micro = 1 if config.trainer.kind == "olmo_legacy" else config.trainer.micro_batch_sequences
+    shares(config.recipe.batch_sequences, config.trainer.nproc, micro)
     found = {}
     for role, folder in folders.items():
         key = "tokens.path" if role == "tokens" else "validation_tokens.path"
@@ -106,6 +112,10 @@ def build(workspace: Workspace, config: Config, name: str) -> Result:
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    if config.trainer.kind == "olmo_legacy":
+        from pretrain import olmo_legacy
+
+        return olmo_legacy.report(config, artifact)
     from pretrain.tracking import METRICS, read_metrics
 
     manifest = artifact.manifest()

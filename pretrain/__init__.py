@@ -7,4 +7,5 @@ models.py        fresh models; language_model.py: their loss; weights.py: where 
 data.py          sequences of the memory-mapped tokens, in an order that the step alone decides
 olmo_legacy.py   instead: the YAML of the package that the paper used; olmo_legacy_train.py runs it
 optimisation.py, checkpoints.py, export.py, tracking.py, throughput.py
+olmo.py          trainer=olmo: olmo-core instead of loop.py; olmo_run, olmo_model, olmo_callback run in its Python
 """

@@ -7,23 +7,39 @@ from __future__ import annotations
 
 import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from pretrain.data import TokenSequences
+from pretrain.job import Job
+from pretrain.ranks import Ranks
 from pretrain.tracking import METRICS, read_metrics
+from toedit.config import RecipeConfig
 from toedit.errors import ToEditError
 from toedit.workspace import read_manifest
-
-if TYPE_CHECKING:
-    from pretrain.loop import Training
 
 _PROBE = 128
 """Tokens whose logits are compared."""
 
 
-def export(training: Training) -> float:
+class Trained(Protocol):
+    """What is asked of a training, whichever trainer ran it."""
+
+    job: Job
+    ranks: Ranks
+    recipe: RecipeConfig
+    data: TokenSequences
+    architecture: Any
+    weights: Any
+    """Its `language_model` gives logits, `full()` the float32 weights by their names in Transformers."""
+    parameters: int
+    steps: int
+    step_tokens: int
+
+
+def export(training: Trained) -> float:
     """Write `hf/`; return the largest difference of its logits from the trained model's. Every rank takes part."""
     ranks = training.ranks
     token_BL = torch.from_numpy(training.data.sequence(0))[None, : min(_PROBE, training.data.length)]
@@ -40,7 +56,7 @@ def export(training: Training) -> float:
     return difference
 
 
-def _write(training: Training, whole: dict[str, Tensor]) -> None:
+def _write(training: Trained, whole: dict[str, Tensor]) -> None:
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
@@ -63,7 +79,7 @@ def _write(training: Training, whole: dict[str, Tensor]) -> None:
     temporary.replace(folder)
 
 
-def _compare(training: Training, token_BL: Tensor, trained_BLV: Tensor) -> float:
+def _compare(training: Trained, token_BL: Tensor, trained_BLV: Tensor) -> float:
     import transformers
 
     folder, device = training.job.folder / "hf", training.ranks.device
@@ -78,7 +94,7 @@ def _compare(training: Training, token_BL: Tensor, trained_BLV: Tensor) -> float
     return difference
 
 
-def model_card(training: Training) -> str:
+def model_card(training: Trained) -> str:
     """README.md of the folder."""
     job, recipe = training.job, training.recipe
     tokens = read_manifest(job.tokens)
@@ -90,6 +106,7 @@ def model_card(training: Training) -> str:
     )
     shape = json.dumps(job.config.model.settings, sort_keys=True)
     warmup, end = f"{recipe.warmup_steps} steps of warm-up", f"cosine to {recipe.final_learning_rate_share:.0%}"
+    trainer = "" if job.config.trainer.kind == "fsdp" else f" trainer={job.config.trainer.kind}"
     decay = f"epsilon {recipe.epsilon:g}, weight decay {recipe.weight_decay:g}"
     return f"""---
 library_name: transformers
@@ -100,7 +117,7 @@ tags: [toedit, {job.config.model.kind}]
 # {job.name}
 
 A `{job.config.model.kind}` of {training.parameters:,} parameters, trained from scratch by
-`python run.py stage=pretrain model={job.config.model.name}` on the tokens `{tokens["name"]}`
+`python run.py stage=pretrain model={job.config.model.name}{trainer}` on the tokens `{tokens["name"]}`
 ({tokens["counts"]["tokens"]:,} tokens of {tokens["counts"]["documents"]:,} documents).
 
 | | |

@@ -24,16 +24,36 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 def launch(job: Job) -> None:
     """Train to the end, or raise what stopped it."""
+    python = interpreter(job)
     path = job.write()
     try:
-        if job.config.trainer.nproc == 1:
-            from pretrain.loop import run
-
+        if job.config.trainer.nproc == 1 and python == Path(sys.executable):
             run(job)
         else:
-            _run_ranks(job, path)
+            _run_ranks(job, path, python)
     finally:
         path.unlink(missing_ok=True)
+
+
+def interpreter(job: Job) -> Path:
+    """The Python of the ranks: this one, or that of the trainer's own environment."""
+    if job.config.trainer.kind == "olmo":
+        from pretrain import olmo
+
+        return olmo.interpreter(job.config.trainer)
+    return Path(sys.executable)
+
+
+def run(job: Job) -> None:
+    """What this process or rank does, with the trainer that `trainer.kind` names."""
+    if job.config.trainer.kind == "olmo":
+        from pretrain import olmo_run
+
+        olmo_run.run(job)
+    else:
+        from pretrain import loop
+
+        loop.run(job)
 
 
 def error_file(job: Job, rank: int) -> Path:
@@ -41,7 +61,7 @@ def error_file(job: Job, rank: int) -> Path:
     return job.folder / "state" / f"error-{rank}.json"
 
 
-def _run_ranks(job: Job, path: Path) -> None:
+def _run_ranks(job: Job, path: Path, python: Path) -> None:
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -63,7 +83,7 @@ def _run_ranks(job: Job, path: Path) -> None:
     )
     with _ranks_find_us(), _handlers_restored():
         try:
-            elastic_launch(settings, sys.executable)("-m", "pretrain.worker", str(path))
+            elastic_launch(settings, str(python))("-m", "pretrain.worker", str(path))
         except SignalException:
             raise KeyboardInterrupt from None
         except ChildFailedError as failed:

@@ -43,6 +43,8 @@ def plan(config: Config) -> Artifact:
         from pretrain import olmo_legacy
 
         return olmo_legacy.plan(config, tokens, identity, name)
+    if config.trainer.kind == "olmo":  # orders the data otherwise; what our loop makes keeps its fingerprint
+        identity["trainer"] = {"kind": config.trainer.kind}
     return Artifact(
         kind="checkpoint",
         name=name,
@@ -57,10 +59,14 @@ def plan(config: Config) -> Artifact:
 
 def check(config: Config, folders: Mapping[str, Path]) -> None:
     """Refuse tokens that are not the model's, and settings that do not fit; `folders` of finished tokens by role."""
+    from pretrain import olmo
     from pretrain.data import shares
     from pretrain.models import architecture, require_positions
     from toedit.tokenizing import load_tokenizer
 
+    is_olmo = config.trainer.kind == "olmo"
+    if is_olmo:
+        olmo.check(config)
     # The legacy package's last micro batch may be smaller.
     micro = 1 if config.trainer.kind == "olmo_legacy" else config.trainer.micro_batch_sequences
     shares(config.recipe.batch_sequences, config.trainer.nproc, micro)
@@ -85,7 +91,12 @@ def check(config: Config, folders: Mapping[str, Path]) -> None:
         rows = config.model.embedding_rows
         if rows is not None and rows < size:
             raise BadConfiguration(f"model.embedding_rows={rows}: the tokenizer has {size} entries")
-        require_positions(architecture(config.model, size, eos_id), config.recipe)
+        shape = architecture(config.model, size, eos_id)
+        require_positions(shape, config.recipe)
+        if is_olmo:
+            olmo.require_expressible(shape)
+    if is_olmo and "tokens" in folders:
+        olmo.planned_steps(folders["tokens"], config.recipe)
 
 
 def build(workspace: Workspace, config: Config, name: str) -> Result:
@@ -124,6 +135,7 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
 
 
 def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
+    from pretrain import olmo
     from pretrain.data import TokenSequences, total_steps
     from pretrain.models import architecture, count_parameters
     from pretrain.throughput import training_flops_per_token
@@ -140,7 +152,10 @@ def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
     else:  # near enough: document ends are left out
         shape = architecture(model, model.vocabulary_size, model.eos_id or 0)
         sequences = (config.mix.tokens or 0) // recipe.sequence_length
-    steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, sequences)
+    if config.trainer.kind == "olmo" and tokens.state() == "cached":
+        steps = olmo.planned_steps(tokens.path, recipe)
+    else:
+        steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, sequences)
     seen, parameters = steps * recipe.batch_sequences * recipe.sequence_length, count_parameters(shape)
     text = shape.get_text_config()
     token_flops = training_flops_per_token(parameters, text.num_hidden_layers, text.hidden_size, recipe.sequence_length)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pretrain.job import Job
-from pretrain.launch import error_file
+from pretrain.launch import error_file, run
 from toedit.command import as_user_error
 from toedit.workspace import write_json
 
@@ -20,8 +20,6 @@ def main(path: Path) -> int:
     _end_with_parent()
     job = Job.read(path)
     try:
-        from pretrain.loop import run
-
         run(job)
     except BaseException as error:
         known = as_user_error(error)

@@ -101,10 +101,10 @@ class RecipeConfig:
 
 @dataclass
 class TrainerConfig:
-    """How a training is run on this machine. None of it changes which checkpoint it is."""
+    """How a training is run on this machine. Except for `kind`, none of it changes which checkpoint it is."""
 
     kind: str = "fsdp"
-    """fsdp: this project's loop; FSDP2 between the ranks where there are several. olmo_legacy: the paper's package."""
+    """fsdp: our loop, FSDP2 between the ranks; olmo: olmo-core's Trainer; olmo_legacy: the package of the paper."""
     nproc: int = 1
     """Ranks on this machine, started as torchrun starts them; 1 trains in this process."""
     device: str = "auto"
@@ -129,9 +129,11 @@ class TrainerConfig:
     """Steps between validations, where `validation_tokens.path` is given; there is one at the end in any case."""
     validation_sequences: int = 256
     """Sequences of the validation tokens that are read, the first ones."""
+    python: str | None = None
+    """olmo: the Python to run it; null: this one where it has olmo-core, else that of scripts/environment_olmo.sh."""
 
     def __post_init__(self) -> None:
-        require_one_of("trainer.kind", self.kind, ("fsdp", "olmo_legacy"))
+        require_one_of("trainer.kind", self.kind, ("fsdp", "olmo", "olmo_legacy"))
         require_one_of("trainer.device", self.device, ("auto", "cpu", "cuda"))
         counts = ("nproc", "micro_batch_sequences", "loss_rows", "checkpoint_every", "checkpoints_kept")
         for key in (*counts, "log_every", "validate_every", "validation_sequences"):

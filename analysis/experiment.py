@@ -185,7 +185,8 @@ def draw_figure(
     if published is not None:
         columns = experiment.published.drawn or published.columns
         panels["published"] = lines(experiment.x, columns, settings, partial(published_number, published))
-    experiment_lines.draw(title, experiment.x.rpartition(".")[2].replace("_", " "), panels, paths)
+    axes = experiment.x.rpartition(".")[2].replace("_", " "), experiment.y
+    experiment_lines.draw(title, axes, panels, paths)
 
 
 def show(shown: Table) -> None:

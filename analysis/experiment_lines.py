@@ -20,16 +20,20 @@ Lines = Mapping[str, Sequence[tuple[float, Summary]]]
 # Okabe and Ito's colours and different shapes: for colour-blind readers and grey printers.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#1b1f24")
 _MARKERS = ("o", "s", "^", "v", "D", "P", "X", "<", ">")
+_STROKES = ("-", "--", ":")
 _LEGEND_ROWS = 12
 
 
-def draw(title: str, x_name: str, panels: Mapping[str, Lines], paths: Mapping[str, Path]) -> None:
-    """Write the picture to `paths`, by format."""
+def draw(title: str, axis_names: tuple[str, str], panels: Mapping[str, Lines], paths: Mapping[str, Path]) -> None:
+    """Write the picture to `paths`, by format; `axis_names` of x and y."""
     import matplotlib
     from matplotlib.figure import Figure
 
     names = list(dict.fromkeys(_plain(name) for lines in panels.values() for name in lines))
-    looks = {name: (_COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)]) for n, name in enumerate(names)}
+    looks = {
+        name: (_COLOURS[n % len(_COLOURS)], _MARKERS[n % len(_MARKERS)], _STROKES[n // len(_COLOURS) % len(_STROKES)])
+        for n, name in enumerate(names)
+    }
     with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -38,7 +42,7 @@ def draw(title: str, x_name: str, panels: Mapping[str, Lines], paths: Mapping[st
         axes = figure.subplots(1, len(panels), sharex=True, squeeze=False)[0]
         handles: dict[str, Any] = {}
         for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
-            _prepare(axis, panel, x_name, lines)
+            _prepare(axis, panel, axis_names, lines)
             for name, places in lines.items():
                 handles.setdefault(_plain(name), _draw_line(axis, name, places, looks[_plain(name)]))
         legend = figure.legend(
@@ -51,11 +55,12 @@ def draw(title: str, x_name: str, panels: Mapping[str, Lines], paths: Mapping[st
             figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
-def _prepare(axis: Any, panel: str, x_name: str, lines: Lines) -> None:
+def _prepare(axis: Any, panel: str, axis_names: tuple[str, str], lines: Lines) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axis.set_title(panel, fontsize=9, loc="left")
-    axis.set_xlabel(_safe(x_name), parse_math=False)
+    axis.set_xlabel(_safe(axis_names[0]), parse_math=False)
+    axis.set_ylabel(_safe(axis_names[1]), parse_math=False)
     axis.grid(axis="y", color=QUIET, alpha=0.2, linewidth=0.6)
     axis.set_xticks(sorted({x for places in lines.values() for x, _ in places}))
     values = [summary.mean for places in lines.values() for _, summary in places]
@@ -67,12 +72,11 @@ def _prepare(axis: Any, panel: str, x_name: str, lines: Lines) -> None:
         axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _draw_line(axis: Any, name: str, places: Sequence[tuple[float, Summary]], look: tuple[str, str]) -> Any:
-    colour, marker = look
+def _draw_line(axis: Any, name: str, places: Sequence[tuple[float, Summary]], look: tuple[str, str, str]) -> Any:
+    colour, marker, stroke = look
     x = [at for at, _ in places]
-    (handle,) = axis.plot(
-        x, [summary.mean for _, summary in places], color=colour, marker=marker, markersize=4, label=_safe(name)
-    )
+    y = [summary.mean for _, summary in places]
+    (handle,) = axis.plot(x, y, stroke, color=colour, marker=marker, markersize=4, label=_safe(name))
     banded = [(at, summary) for at, summary in places if summary.low is not None and summary.high is not None]
     if banded:
         low, high = ([getattr(summary, end) for _, summary in banded] for end in ("low", "high"))

@@ -43,6 +43,8 @@ class ExperimentConfig:
     """{measure of a point: its name in the table}, from left to right; `*` stands for any text in both of them."""
     x: str | None = None
     """A key of the grid with numbers: the figure draws the measures against it, a line each; null: dots by setting."""
+    y: str = ""
+    """What these lines measure: the name of the axis."""
     figure: list[str] = field(default_factory=list)
     """Measures in the figure; empty: all columns."""
     baseline: str | None = None
@@ -86,6 +88,8 @@ class ScaleConfig:
     """Documents where an experiment needs a sample of the corpus only."""
     mix_tokens: int = 40_000
     """Tokens of a mixture."""
+    held_out_documents: int = 100
+    """Documents of a held-out set at most."""
     edited_tokens: int = 40_000
     """Tokens of a training on edited text alone."""
     synthesis_tokens: int = 50_000
@@ -95,7 +99,7 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         require_different("scale.seeds", self.seeds)
-        for key in ("sample_documents", "mix_tokens", "edited_tokens", "synthesis_tokens"):
+        for key in ("sample_documents", "mix_tokens", "held_out_documents", "edited_tokens", "synthesis_tokens"):
             require(getattr(self, key) >= 1, f"scale.{key}", getattr(self, key), "must be at least 1")
 
 

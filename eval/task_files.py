@@ -1,7 +1,7 @@
 """Files with the rows of tasks: which task and split is where, and what is in them.
 
-Reads `<eval.tasks_path>/<task>/<split>.jsonl` (also .ndjson, .json, each also .gz or .zst, or .parquet; parts of a split
-as the Hub names them), or one file `<task>.jsonl` that holds the split the task is evaluated on.
+Reads `<eval.tasks_path>/<task>/<split>.jsonl` (also .ndjson, .json, each also .gz or .zst, or .parquet; parts of a
+split as the Hub names them), or one file `<task>.jsonl` that holds the split the task is evaluated on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Tasks of lm-evaluation-harness, from the Hub or from files of this machine, with the harness's own prompts.
 
-Only where the rows come from is another matter; prompts, choices, answers and metrics are the harness's. What a template
-would silently fill with nothing (an absent field, a null, an answer that is none of the choices) is refused. Reads the
-files that `task_files.py` finds, or the Hub; writes nothing.
+Only where the rows come from is another matter; prompts, choices, answers and metrics are the harness's. What the
+harness would pass over (an absent field, a null, an answer that is none of the choices) is refused. Reads the files
+that `task_files.py` finds, or the Hub; writes nothing.
 """
 
 from __future__ import annotations

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
 from toedit.config.checks import require, require_one_of
-from toedit.errors import BadConfiguration
+from toedit.errors import BadConfiguration, naming
 
 KINDS = ("perplexity", "downstream")
 MODES = ("rolling", "paper")
@@ -51,8 +53,25 @@ class TaskConfig:
     """The split that is evaluated; null: the task's own (test where it has one)."""
 
     def __post_init__(self) -> None:
-        require(self.shots >= 0, "task.shots", self.shots, "must not be negative")
-        require(bool(self.metric), "task.metric", self.metric, "must name a metric of the harness")
+        require(type(self.shots) is int and self.shots >= 0, "task.shots", self.shots, "must be a number, not negative")
+        is_name = isinstance(self.metric, str) and bool(self.metric)
+        require(is_name, "task.metric", self.metric, "must name a metric of the harness")
+        require(
+            self.split is None or isinstance(self.split, str), "task.split", self.split, "must name a split, or null"
+        )
+
+
+def _task(name: str, section: TaskConfig | Mapping[str, Any] | None) -> TaskConfig:
+    """The section as it came from the command line: Hydra would not add a typed one there."""
+    if isinstance(section, TaskConfig):
+        return section
+    known = [item.name for item in fields(TaskConfig)]
+    if section is not None and not isinstance(section, Mapping):
+        raise BadConfiguration(f"eval.tasks.{name}={section}: must be a mapping with any of {', '.join(known)}")
+    for key in section or {}:
+        require(key in known, f"eval.tasks.{name}.{key}", (section or {})[key], f"no such key; {', '.join(known)}")
+    with naming("task.", f"eval.tasks.{name}."):
+        return TaskConfig(**(section or {}))
 
 
 @dataclass
@@ -63,8 +82,8 @@ class EvalConfig:
     """The preset, a file of configs/eval/."""
     kind: str = "perplexity"
     """perplexity (on text sets) or downstream (tasks of lm-evaluation-harness)."""
-    tasks: dict[str, TaskConfig] = field(default_factory=dict)
-    """kind=downstream: the tasks, by the harness's names."""
+    tasks: dict[str, Any] = field(default_factory=dict)
+    """kind=downstream: the tasks, by the harness's names; each a TaskConfig."""
     only: list[str] = field(default_factory=list)
     """kind=downstream: run these of the tasks; empty: all of them."""
     tasks_path: str | None = None
@@ -121,6 +140,7 @@ class EvalConfig:
     def __post_init__(self) -> None:
         require_one_of("eval.kind", self.kind, KINDS)
         require_one_of("eval.mode", self.mode, MODES)
+        self.tasks = {name: _task(name, section) for name, section in self.tasks.items()}
         self._refuse_keys_of_the_other_kind()
         if self.kind == "downstream" and not self.tasks:
             raise BadConfiguration("eval.tasks: names no task; eval=general has some")

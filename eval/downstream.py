@@ -3,7 +3,7 @@
 The harness asks, scores and counts; this module gives it a model and tasks one by one, each committed by itself, so
 that a killed run goes on. Answers of a model are never cached outside its own artifact. Writes, into an eval artifact,
 
-    samples/<task>.parquet           one row an example: doc_id, hashes, target, logprobs of the choices, each metric
+    samples/<task>.parquet           one row an example: doc_id, hashes, logprobs of the choices or replies, metrics
     results.json, results.csv        a row a task, and the mean of them: model, set, metric, value, stderr, n, how
 """
 
@@ -40,6 +40,8 @@ def plan_downstream(config: Config, checkpoint: Artifact, estimate: Estimate) ->
     if config.scorer.kind != "torch":
         raise BadConfiguration(f"scorer.kind={config.scorer.kind}: tasks are answered by torch alone; leave it out")
     names = settings.only or list(settings.tasks)
+    if not names:
+        raise BadConfiguration(f"eval.tasks: eval={settings.name} names no task; eval=general has some")
     inputs = {"checkpoint": checkpoint}
     if settings.tasks_path:
         inputs["tasks"] = plan_files(Path(settings.tasks_path).expanduser(), names, root)
@@ -161,8 +163,11 @@ def _table(samples: list[dict[str, Any]]) -> Any:
 
     columns: dict[str, Any] = {
         key: pa.array([str(sample[key]) if key != "doc_id" else sample[key] for sample in samples])
-        for key in ("doc_id", "doc_hash", "prompt_hash", "target_hash", "target")
+        for key in ("doc_id", "doc_hash", "prompt_hash", "target_hash")
     }
+    targets = [sample["target"] for sample in samples]
+    if all(isinstance(target, int) for target in targets):
+        columns["target"] = pa.array(targets, pa.int64())
     replies = [[reply for request in sample["resps"] for reply in request] for sample in samples]
     if all(isinstance(reply, tuple) for own in replies for reply in own):  # (log-likelihood, whether it is greedy)
         columns["logprobs"] = pa.array([[float(reply[0]) for reply in own] for own in replies], pa.list_(pa.float64()))

@@ -252,6 +252,7 @@ def test_rows_that_are_not_the_tasks_are_refused_by_task_file_and_field(name, ch
         ({"names": ["mmlu"]}, BadConfiguration, "several tasks in one"),
         ({"names": ["nothing"]}, BadConfiguration, "no task of this lm-eval"),
         ({"names": ["truthfulqa_mc1"], "truthfulqa_mc1": {"shots": 1}}, BadConfiguration, "the task fixes 0"),
+        ({"names": []}, BadConfiguration, "eval.tasks: eval=test names no task"),
         ({"only": ["boolq"]}, BadConfiguration, "eval.only=boolq"),
         ({"window": 9}, BadConfiguration, "eval.window=9"),
     ],
@@ -307,8 +308,6 @@ def test_the_commit_of_a_hub_data_set_is_taken_from_where_its_files_came_from():
 def test_keys_of_tasks_do_nothing_for_perplexity_and_are_refused():
     with pytest.raises(BadConfiguration, match=r"eval\.tasks_path=x"):
         EvalConfig(tasks_path="x")
-    with pytest.raises(BadConfiguration, match=r"eval\.tasks: names no task"):
-        EvalConfig(kind="downstream")
 
 
 def test_a_model_that_reads_too_little_is_named_and_cut_prompts_are_counted(model, tmp_path):

@@ -142,8 +142,6 @@ class EvalConfig:
         require_one_of("eval.mode", self.mode, MODES)
         self.tasks = {name: _task(name, section) for name, section in self.tasks.items()}
         self._refuse_keys_of_the_other_kind()
-        if self.kind == "downstream" and not self.tasks:
-            raise BadConfiguration("eval.tasks: names no task; eval=general has some")
         for name in self.only:
             require(name in self.tasks, "eval.only", name, f"must be some of {', '.join(self.tasks)}")
         examples = self.max_examples

@@ -6,6 +6,7 @@ fail.
 
 import csv
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -321,8 +322,6 @@ def test_a_model_that_reads_too_little_is_named_and_cut_prompts_are_counted(mode
 
 def test_code_that_comes_with_a_model_is_run_only_where_the_key_says_so(model, tmp_path):
     """An architecture of its own: refused by the name of the key; with the key its code runs."""
-    import shutil
-
     own = shutil.copytree(model, tmp_path / "own")
     settings = json.loads((own / "config.json").read_text())
     settings |= {"model_type": "homemade", "auto_map": {"AutoConfig": "homemade.Homemade",
@@ -353,6 +352,24 @@ def test_the_command_trains_evaluates_and_is_done_the_second_time(tmp_path):
     first = run_command(*command, cwd=tmp_path)
     assert "mean of tasks" in first.stdout and "written: " in first.stdout
     assert "already there" in run_command(*command, cwd=tmp_path).stdout
+
+
+def test_one_table_over_several_models(model, tmp_path):
+    write_tasks(tmp_path / "my-tasks", ["piqa", "winogrande"], 6)
+    shutil.copytree(model, tmp_path / "model-a")
+    save_model(tmp_path / "model-b", ["another vocabulary"])
+    run_command("experiment.name=models", "experiment.title=Accuracy", "experiment.stage=eval", "experiment.seeds=[0]",
+                'experiment.grid=["checkpoint.path=model-a,model-b"]', '+experiment.columns={*.acc:"*"}',
+                "eval=general", "eval.tasks_path=my-tasks", "eval.only=[piqa,winogrande]", "out=models",
+                cwd=tmp_path)  # fmt: skip
+    with (tmp_path / "models" / "points.csv").open() as file:
+        found = {(row["setting"], row["measure"]): float(row["value"]) for row in csv.DictReader(file)}
+    assert {name for name, _ in found} == {"path=model-a", "path=model-b"}
+    for folder in (tmp_path / "artifacts" / "eval").iterdir():
+        rows = rows_of(folder)
+        setting = f"path={rows['piqa']['model']}"
+        assert all(found[setting, f"{name}.acc"] == row["value"] for name, row in rows.items())
+    assert "| piqa | winogrande | mean of tasks |" in (tmp_path / "models" / "table.md").read_text()
 
 
 def test_bad_input_is_one_line_and_exit_code_two(model, tmp_path):

@@ -103,8 +103,8 @@ STAGES = {
     ),
     "eval": Stage(
         "eval.stage",
-        "a model and text sets",
-        "results.json, results.csv: perplexity a set, with standard errors and how it was measured",
+        "a model, and text sets or tasks",
+        "results.json, results.csv: perplexity a set or accuracy a task, with standard errors and how it was measured",
         "python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my.jsonl",
     ),
     "experiment": Stage(

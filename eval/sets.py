@@ -55,7 +55,7 @@ def find_sets(where: Path, split: str | None) -> FoundSets:
             f"(the embedded corpus is put there by: python run.py stage=corpus out={where})"
         )
     if is_artifact(where) or not where.is_dir():
-        return FoundSets([TextSet(_stem(where.resolve()), _files(where, key), where)], [])
+        return FoundSets([TextSet(stem(where.resolve()), _files(where, key), where)], [])
     left_out: list[str] = []
     root, where = where, _inside_split(where, split)
     folders = [entry for entry in _visible(where) if entry.is_dir()]
@@ -67,14 +67,14 @@ def find_sets(where: Path, split: str | None) -> FoundSets:
             continue
         files = _of_split(_files(inside, f"eval.sets: set {folder.name}"), split)
         sets.append(TextSet(folder.name, files, root))
-    flat = [entry for entry in _visible(where) if entry.is_file() and _is_readable(entry)]
+    flat = [entry for entry in _visible(where) if entry.is_file() and is_readable(entry)]
     if folders:
         left_out += [f"{file.name}: a file beside folders is no set" for file in flat]
     else:
         chosen = _of_split(flat, split)
         left_out += [f"{file.name}: of another split than {split}" for file in flat if file not in chosen]
-        short = Counter(map(_stem, chosen))
-        sets = [TextSet(_stem(file) if short[_stem(file)] == 1 else file.name, (file,), root) for file in chosen]
+        short = Counter(map(stem, chosen))
+        sets = [TextSet(stem(file) if short[stem(file)] == 1 else file.name, (file,), root) for file in chosen]
     if not sets:
         raise UnusableInput(f"{key}: holds no set of split {split}" + (f" ({left_out[0]}, …)" if left_out else ""))
     return FoundSets(sets, left_out)
@@ -108,16 +108,16 @@ def _files(where: Path, what: str) -> tuple[Path, ...]:
         files = sorted(
             file
             for file in inside
-            if _is_readable(file) and not any(part.startswith(".") for part in file.relative_to(where).parts)
+            if is_readable(file) and not any(part.startswith(".") for part in file.relative_to(where).parts)
         )
     else:
-        files = [where] if _is_readable(where) else []
+        files = [where] if is_readable(where) else []
     if not files:
         raise UnusableInput(f"{what}: is empty; it holds no file that can be read ({READABLE})")
     return tuple(files)
 
 
-def _is_readable(file: Path) -> bool:
+def is_readable(file: Path) -> bool:
     """Text files are left to corpora: beside sets they are read-me files."""
     found = format_of(file.name)
     return found is not None and found[0] != "txt"
@@ -142,13 +142,13 @@ def _inside_split(folder: Path, split: str | None) -> Path:
 
 def _of_split(files: Sequence[Path], split: str | None) -> tuple[Path, ...]:
     """`files`, or, where some are named for a split (`val.jsonl`, `test.jsonl`), those of the asked one."""
-    named = {file: _ALIASES.get(_stem(file).lower()) for file in files}
+    named = {file: _ALIASES.get(stem(file).lower()) for file in files}
     if split is None or not any(named.values()):
         return tuple(files)
     return tuple(file for file in files if named[file] == _ALIASES.get(split, split))
 
 
-def _stem(path: Path) -> str:
+def stem(path: Path) -> str:
     """A file's name without what says how it is stored."""
     name = path.name
     while PurePosixPath(name).suffix.lower() in (".gz", ".zst", ".jsonl", ".ndjson", ".json", ".parquet"):

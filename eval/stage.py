@@ -1,7 +1,8 @@
-"""`python run.py stage=eval`: what a model is worth. Perplexity on text sets; `measuring.py` does the work.
+"""`python run.py stage=eval`: what a model is worth. Perplexity on text sets (`measuring.py`), tasks (`downstream.py`).
 
 python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my-sets
 python run.py stage=eval eval=paloma checkpoint.path=my-model eval.mode=paper
+python run.py stage=eval eval=general checkpoint.path=my-model
 python run.py stage=eval checkpoint.stage=pretrain tokens.source=mix eval.sets=my-sets     trains the model first
 """
 
@@ -13,11 +14,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from eval.downstream import plan_downstream, report_downstream
 from eval.hub_sets import plan_sets
 from eval.sets import HELD_OUT
 from toedit import command
 from toedit.artifacts import Artifact
 from toedit.config import Config, EvalConfig, ScorerConfig
+from toedit.config.evaluation import TASK_KEYS
 from toedit.console import human, note, say, table
 from toedit.errors import BadConfiguration
 from toedit.priors import model_folder, model_shape, plan_model
@@ -25,11 +28,13 @@ from toedit.stages import mix
 from toedit.workspace import Result, Workspace
 
 _PAPER_ONLY, _ROLLING_ONLY = ("max_tokens", "batch_documents", "cap"), ("window", "min_context", "context_token")
-_NOT_IDENTITY = ("name", "sets", "held_out", "held_out_split", "held_out_documents", "revision", "expected")
+_NOT_IDENTITY = ("name", "kind", "sets", "held_out", "held_out_split", "held_out_documents", "revision", "expected")
 
 
 def plan(config: Config) -> Artifact:
     settings, root = config.eval, Path(config.artifacts)
+    if settings.kind == "downstream":
+        return plan_downstream(config, plan_checkpoint(config), _estimate)
     if not settings.sets and not settings.held_out:
         raise BadConfiguration("eval.sets: names a folder of text sets, one file, or a hub data set")
     held_out = {f"{HELD_OUT}{side}": plan_held_out(config, side) for side in settings.held_out}
@@ -77,7 +82,7 @@ def plan_held_out(config: Config, side: str) -> Artifact:
 def identity_of(settings: EvalConfig, scorer: ScorerConfig, model: str) -> dict[str, Any]:
     """What decides the results: not where the sets lie (their files count), nor keys that the mode does not read."""
     unread = _ROLLING_ONLY if settings.mode == "paper" else _PAPER_ONLY
-    kept = {key: value for key, value in asdict(settings).items() if key not in (*_NOT_IDENTITY, *unread)}
+    kept = {key: value for key, value in asdict(settings).items() if key not in (*_NOT_IDENTITY, *TASK_KEYS, *unread)}
     return {"eval": "perplexity", "model": model, "scorer": scorer.kind, **kept}
 
 
@@ -88,6 +93,8 @@ def build(workspace: Workspace, settings: EvalConfig, scorer: ScorerConfig, mode
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    if config.eval.kind == "downstream":
+        return report_downstream(config, artifact)
     counts = artifact.manifest()["counts"]
     rows = json.loads((artifact.path / "results.json").read_text(encoding="utf-8"))
     by_set: dict[str, dict[str, Any]] = {}

@@ -1,5 +1,6 @@
 """What tests share: a repetitive corpus, a prior trained on it in seconds, and a way to run the command."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -118,3 +119,16 @@ def vllm_python() -> Path:
     assert made.returncode == 0, made.stderr
     assert (REPOSITORY / made.stdout.strip()).samefile(python)
     return python
+
+
+@pytest.fixture(scope="session")
+def harness():
+    """The package lm_eval."""
+    if importlib.util.find_spec("lm_eval") is None:
+        message = "lm-eval is not installed: pip install 'lm-eval[hf]>=0.4.13,<0.5'"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    import lm_eval
+
+    return lm_eval

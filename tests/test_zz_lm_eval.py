@@ -3,9 +3,6 @@
 lm-eval is no dependency: without it these tests are skipped, and say so; in continuous integration they fail.
 """
 
-import importlib.util
-import os
-
 import numpy as np
 import pytest
 from conftest import repetitive_documents
@@ -18,19 +15,6 @@ from eval.statistics import rolling_statistic, values
 from toedit.config import EvalConfig, ScorerConfig
 from toedit.console import Progress
 from toedit.windows import rolling_windows
-
-
-@pytest.fixture(scope="module")
-def harness():
-    """The package lm_eval."""
-    if importlib.util.find_spec("lm_eval") is None:
-        message = "lm-eval is not installed: pip install 'lm-eval[hf]>=0.4.13,<0.5'"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    import lm_eval
-
-    return lm_eval
 
 
 def rolling(model, texts, batch_size, **settings) -> np.ndarray:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
-from toedit.config.evaluation import CheckpointConfig, EvalConfig
+from toedit.config.evaluation import CheckpointConfig, EvalConfig, TaskConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
@@ -47,6 +47,7 @@ __all__ = [
     "StageConfig",
     "SynthesisConfig",
     "TagsConfig",
+    "TaskConfig",
     "TokensConfig",
     "TrackerConfig",
     "TrainerConfig",

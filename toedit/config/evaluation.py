@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
 
 from toedit.config.checks import require, require_one_of
-from toedit.errors import BadConfiguration
+from toedit.errors import BadConfiguration, naming
 
+KINDS = ("perplexity", "downstream")
 MODES = ("rolling", "paper")
 TRAINING = ("pretrain",)
 """Stages that make a model."""
 SIDES = ("human", "synthetic")
+TASK_KEYS = ("tasks", "only", "tasks_path", "max_examples", "batch_size", "trust_remote_code")
+"""Keys of EvalConfig that kind=downstream alone reads."""
+SHARED_KEYS = ("name", "kind", "dtype", "resamples", "seed")
+"""Those that both kinds read."""
 
 
 @dataclass
@@ -35,11 +42,58 @@ class CheckpointConfig:
 
 
 @dataclass
+class TaskConfig:
+    """One task of lm-evaluation-harness, by the name it has there."""
+
+    shots: int = 0
+    """Solved examples before each question."""
+    metric: str = "acc"
+    """The harness's metric that is reported; one behind a filter is written `exact_match,strict-match`."""
+    split: str | None = None
+    """The split that is evaluated; null: the task's own (test where it has one)."""
+
+    def __post_init__(self) -> None:
+        require(type(self.shots) is int and self.shots >= 0, "task.shots", self.shots, "must be a number, not negative")
+        is_name = isinstance(self.metric, str) and bool(self.metric)
+        require(is_name, "task.metric", self.metric, "must name a metric of the harness")
+        require(
+            self.split is None or isinstance(self.split, str), "task.split", self.split, "must name a split, or null"
+        )
+
+
+def _task(name: str, section: TaskConfig | Mapping[str, Any] | None) -> TaskConfig:
+    """The section as it came from the command line: Hydra would not add a typed one there."""
+    if isinstance(section, TaskConfig):
+        return section
+    known = [item.name for item in fields(TaskConfig)]
+    if section is not None and not isinstance(section, Mapping):
+        raise BadConfiguration(f"eval.tasks.{name}={section}: must be a mapping with any of {', '.join(known)}")
+    for key in section or {}:
+        require(key in known, f"eval.tasks.{name}.{key}", (section or {})[key], f"no such key; {', '.join(known)}")
+    with naming("task.", f"eval.tasks.{name}."):
+        return TaskConfig(**(section or {}))
+
+
+@dataclass
 class EvalConfig:
     """What `stage=eval` measures, and how."""
 
     name: str = "perplexity"
     """The preset, a file of configs/eval/."""
+    kind: str = "perplexity"
+    """perplexity (on text sets) or downstream (tasks of lm-evaluation-harness)."""
+    tasks: dict[str, Any] = field(default_factory=dict)
+    """kind=downstream: the tasks, by the harness's names; each a TaskConfig."""
+    only: list[str] = field(default_factory=list)
+    """kind=downstream: run these of the tasks; empty: all of them."""
+    tasks_path: str | None = None
+    """kind=downstream: a folder with a folder or file a task, rows as on the Hub; nothing is asked of the Hub then."""
+    max_examples: int | None = None
+    """kind=downstream: the first examples of each task alone, to try something; null: all."""
+    batch_size: int = 16
+    """kind=downstream: requests in a batch. No part of the identity; it stands in the results."""
+    trust_remote_code: bool = False
+    """kind=downstream: run Python files that come with the model, for architectures that Transformers does not know."""
     sets: str | None = None
     """A folder of text sets (one a sub-folder, or one a file), a file, a corpus artifact, or a hub data set's id."""
     revision: str | None = None
@@ -84,7 +138,15 @@ class EvalConfig:
     """Seed of the resampling."""
 
     def __post_init__(self) -> None:
+        require_one_of("eval.kind", self.kind, KINDS)
         require_one_of("eval.mode", self.mode, MODES)
+        self.tasks = {name: _task(name, section) for name, section in self.tasks.items()}
+        self._refuse_keys_of_the_other_kind()
+        for name in self.only:
+            require(name in self.tasks, "eval.only", name, f"must be some of {', '.join(self.tasks)}")
+        examples = self.max_examples
+        require(examples is None or examples >= 1, "eval.max_examples", examples, "must be at least 1, or null")
+        require(self.batch_size >= 1, "eval.batch_size", self.batch_size, "must be at least 1")
         require(self.held_out_documents >= 1, "eval.held_out_documents", self.held_out_documents, "must be at least 1")
         require_one_of("eval.held_out_split", self.held_out_split, ("train", "validation", "test"))
         for side in self.held_out:
@@ -106,3 +168,16 @@ class EvalConfig:
                 f"eval.mode=paper with eval.window={window} eval.min_context={self.min_context}: this mode has no "
                 "windows; it reads the first eval.max_tokens of a document"
             )
+
+    def _refuse_keys_of_the_other_kind(self) -> None:
+        """A key that would do nothing is a mistake."""
+        for item in fields(self):
+            unread = (
+                item.name in TASK_KEYS if self.kind == "perplexity" else item.name not in (*SHARED_KEYS, *TASK_KEYS)
+            )
+            default = item.default if item.default_factory is MISSING else item.default_factory()
+            value = getattr(self, item.name)
+            if unread and value != default:
+                raise BadConfiguration(
+                    f"eval.{item.name}={value}: eval={self.name} (eval.kind={self.kind}) reads no such key"
+                )

@@ -1,0 +1,68 @@
+"""lm-evaluation-harness's own `hf` model, which also counts the prompts it cuts. Reads a Hugging Face folder."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lm_eval.models.huggingface import HFLM
+
+from toedit.config import EvalConfig, ScorerConfig
+from toedit.errors import UnusableInput
+from toedit.scorers.torch import find_device
+
+
+class HarnessModel(HFLM):
+    """HFLM, number for number. `truncated` counts the requests of a task whose prompt lost its beginning."""
+
+    task = ""
+    truncated = 0
+
+    def begin(self, task: str) -> None:
+        self.task, self.truncated = task, 0
+
+    def loglikelihood(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        return super().loglikelihood(requests, disable_tqdm or not sys.stderr.isatty())
+
+    def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False, override_bs: int | None = None) -> Any:
+        for _, context, continuation in requests:
+            self._require_room(len(continuation) <= self.max_length, f"an answer has {len(continuation)}")
+            self.truncated += len(context) + len(continuation) > self.max_length + 1
+        return super()._loglikelihood_tokens(requests, disable_tqdm or not sys.stderr.isatty(), override_bs)
+
+    def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
+        for request in requests:
+            prompt, settings = request.args
+            room = self.max_length - int(settings.get("max_gen_toks", self.max_gen_toks))
+            self._require_room(room > 0, f"answers of up to {self.max_length - room} are generated")
+            self.truncated += len(self.tok_encode(prompt)) > room
+        return super().generate_until(requests, disable_tqdm or not sys.stderr.isatty())
+
+    def _require_room(self, holds: bool, what: str) -> None:
+        if not holds:
+            raise UnusableInput(f"eval.tasks.{self.task}: the model reads {self.max_length} tokens, {what}")
+
+
+def load_model(folder: Path, settings: EvalConfig, scorer: ScorerConfig) -> HarnessModel:
+    """The model in `folder`. Raises UnusableInput where it does not load or would need code of its own."""
+    if scorer.threads is not None:
+        torch.set_num_threads(scorer.threads)
+    device = find_device(scorer.device)
+    try:
+        return HarnessModel(
+            pretrained=str(folder),
+            dtype=settings.dtype,
+            device=str(device),
+            batch_size=settings.batch_size,
+            trust_remote_code=settings.trust_remote_code,
+        )
+    except Exception as error:  # Transformers raises nearly every class of exception here
+        if "trust_remote_code" in str(error) and not settings.trust_remote_code:
+            raise UnusableInput(
+                f"{folder}: Transformers does not know this architecture and would run Python files that come with the "
+                "model; eval.trust_remote_code=true allows it"
+            ) from None
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UnusableInput(f"{folder}: lm-eval cannot load a model from it ({reason[0][:200]})") from None

@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from toedit.artifacts import Artifact
 from toedit.config import PriorConfig
@@ -100,12 +102,22 @@ def tokenizer_or_prior(
     return replace(found, name=planned.name)
 
 
-def plan_unnamed(kind: str, corpora: dict[str, Artifact], source: Artifact, root: Path, out: Path | None) -> Artifact:
-    """Stands in a dry run for what the tokenizer of `source` (a prior, or a tokenizer) will make of `corpora`."""
+def plan_unnamed(
+    kind: str,
+    corpora: dict[str, Artifact],
+    source: Artifact,
+    root: Path,
+    out: Path | None,
+    settings: Mapping[str, Any] | None = None,
+) -> Artifact:
+    """Stands in a dry run for what the tokenizer of `source` (a prior, or a tokenizer) will make of `corpora`.
+
+    `settings` tells apart what else would be the same.
+    """
     return Artifact(
         kind=kind,
         name=f"{'+'.join(corpus.name for corpus in corpora.values())}.{source.name}",
-        identity={"tokenizer": f"of the {source.kind}"},
+        identity={"tokenizer": f"of the {source.kind}", **(settings or {})},
         inputs={**corpora, source.kind: source},
         root=root,
         out=out,

@@ -37,7 +37,8 @@ def plan_from(config: Config, out: Path | None = None) -> Artifact:
     if mix.mode == "tokens" or mix.tokenizer is not None:
         tokenizer = tokenizer_or_prior(mix.tokenizer, "mix.tokenizer", config.prior, root, config.seed, config.dry_run)
     if isinstance(tokenizer, Artifact):
-        return plan_unnamed("corpus", corpora, tokenizer, root, out)
+        apart = {key: getattr(mix, key) for key in ("mode", "synthetic_ratio", "tokens", "seed")}
+        return plan_unnamed("corpus", corpora, tokenizer, root, out, apart)
     if mix.mode == "files":
         return plan_file_mix(corpora, mix, tokenizer, config.tokens.processes, root, out)
     assert tokenizer is not None

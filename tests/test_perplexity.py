@@ -283,7 +283,8 @@ def test_an_interrupted_evaluation_goes_on_and_ends_with_the_same_bytes(small_pr
     with pytest.raises(KeyboardInterrupt):
         evaluate(tmp_path / "cut", small_prior, sets, resamples=20)
     resumed = evaluate(tmp_path / "cut", small_prior, sets, resamples=20)
-    assert len(calls) == chunks + 1 and chunks > 6  # what was committed is not measured again
+    # What was committed is not measured again; besides the interrupted chunk, the next one may have been begun.
+    assert chunks + 1 <= len(calls) <= chunks + 2 and chunks > 6
     for name in ("results.json", "results.csv", "rejected.jsonl"):
         assert (resumed / name).read_bytes() == (whole / name).read_bytes()
     assert files_of(resumed, "samples") == files_of(whole, "samples")

@@ -36,12 +36,14 @@ def with_columns_found(experiment: ExperimentConfig, measured: Sequence[Measured
 
     Raises BadConfiguration for a column that nothing was measured for.
     """
+    if not measured:  # every point failed: nothing says what a pattern stands for
+        return experiment
     known = list(dict.fromkeys(name for entry in measured for name in entry.measures))
     found: dict[str, dict[str, str]] = {}
     for pattern, shown in experiment.columns.items():
         before, star, after = pattern.partition("*")
         if not star:
-            found[pattern] = {pattern: shown} if pattern in known or not measured else {}
+            found[pattern] = {pattern: shown} if pattern in known else {}
             continue
         names = [
             name
@@ -49,7 +51,7 @@ def with_columns_found(experiment: ExperimentConfig, measured: Sequence[Measured
             if name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
         ]
         found[pattern] = {name: shown.replace("*", name[len(before) : len(name) - len(after)]) for name in names}
-    if missing := [pattern for pattern, names in found.items() if measured and not names]:
+    if missing := [pattern for pattern, names in found.items() if not names]:
         raise BadConfiguration(f"experiment.columns.{missing[0]}: no such measure; there are {', '.join(known)}")
     figure = [name for pattern in experiment.figure for name in found[pattern]]
     columns = {name: shown for names in found.values() for name, shown in names.items()}

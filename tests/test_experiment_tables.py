@@ -120,6 +120,7 @@ def test_a_pattern_gives_a_column_for_every_measure_that_fits():
     found = with_columns_found(config, points)
     assert found.columns == {"score": "score", "c4.perplexity": "of c4", "wiki.perplexity": "of wiki"}
     assert found.figure == ["c4.perplexity", "wiki.perplexity"]
+    assert with_columns_found(config, []) == config  # where every point failed, their errors are what is shown
 
 
 def test_lines_go_by_the_grid_s_number_and_leave_out_what_is_none():

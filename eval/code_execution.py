@@ -48,7 +48,7 @@ def run_programs(programs: Sequence[str], limits: ExecutionConfig, kernel: bool 
 
     `kernel` false leaves namespaces and Landlock out, as on a machine that has none.
     """
-    _require_that_tests_run(limits, kernel)
+    guards(limits, kernel)
     workers = limits.workers or os.cpu_count() or 1
     verdicts = []
     with ThreadPoolExecutor(workers) as pool, Progress("execution", len(programs), "programs") as progress:
@@ -58,11 +58,13 @@ def run_programs(programs: Sequence[str], limits: ExecutionConfig, kernel: bool 
     return verdicts
 
 
-def _require_that_tests_run(limits: ExecutionConfig, kernel: bool) -> None:
-    """Where nothing can pass, every model would get 0: say so instead."""
+def guards(limits: ExecutionConfig, kernel: bool = True) -> tuple[str, ...]:
+    """What stands between a program and this machine. Raises UnusableInput where nothing can pass: every model would
+    get 0."""
     verdict = run_program("assert sum(range(10)) == 45", limits, kernel)
     if not verdict.passed:
         raise UnusableInput(f"eval.execution: not even a program without a mistake passes here: {verdict.reason}")
+    return verdict.guards
 
 
 def run_program(program: str, limits: ExecutionConfig, kernel: bool = True) -> Verdict:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.evaluation import CheckpointConfig, EvalConfig, TaskConfig
+from toedit.config.execution import ExecutionConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
@@ -33,6 +34,7 @@ __all__ = [
     "DiffConfig",
     "EditConfig",
     "EvalConfig",
+    "ExecutionConfig",
     "ExperimentConfig",
     "MixConfig",
     "ModelConfig",

@@ -45,9 +45,9 @@ _READABLE = ("/usr", "/lib", "/lib64", "/bin", "/etc/localtime", "/dev/zero", "/
 _NETWORK = ("socket.bind", "socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendmsg",
             "socket.sendto", "socket.gethostbyaddr", "socket.getnameinfo")  # fmt: skip
 _PROCESSES = ("os.exec", "os.fork", "os.forkpty", "os.kill", "os.killpg", "os.posix_spawn", "os.spawn", "os.system",
-              "subprocess.Popen", "ctypes.dlopen", "signal.pthread_kill")  # fmt: skip
+              "subprocess.Popen", "ctypes.dlopen", "ctypes.dlsym", "signal.pthread_kill")  # fmt: skip
 _PATHS = ("os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.setxattr",
-          "os.symlink", "os.truncate", "os.utime")  # fmt: skip
+          "os.symlink", "os.truncate", "os.utime", "sqlite3.connect", "shutil.rmtree")  # fmt: skip
 
 
 def main() -> None:
@@ -133,7 +133,7 @@ def _run(asked: dict[str, Any], guards: list[str], word: str, writing: int) -> N
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     _set_limits(asked["limits"])
-    guards += _leave_files(os.getcwd()) if asked["kernel"] else []
+    guards += _leave_files(str(Path.cwd())) if asked["kernel"] else []
     _close_in_python(guards)
     guards.append("limits")
     own = os.getpid()
@@ -186,7 +186,7 @@ def _set_limits(limits: dict[str, int]) -> None:
 
 
 def _leave_root() -> list[str]:
-    """Root is exempt from limits of processes and from permissions: become nobody, where nobody can read this Python."""
+    """Root is exempt from permissions and from limits of processes: become nobody, where nobody can read this Python."""
     needed = [Path(sys.prefix), Path(sys.base_prefix), Path.cwd().parent, Path(os.path.realpath(sys.executable)).parent]
     if os.geteuid() != 0 or not all(_open_to_others(path) for path in needed):
         return []
@@ -248,7 +248,7 @@ def _close_in_python(guards: list[str]) -> None:
     """An audit hook for what the kernel left open. Code that is not Python passes it by."""
     counted = "counted" in guards
     forbidden = {*_NETWORK, *(() if counted else _PROCESSES)}
-    own = "" if "landlock" in guards else os.path.realpath(os.getcwd()) + os.sep
+    own = "" if "landlock" in guards else str(Path.cwd().resolve()) + os.sep
 
     def inside(path: Any) -> bool:
         if isinstance(path, int):
@@ -261,7 +261,7 @@ def _close_in_python(guards: list[str]) -> None:
         if not own:
             return
         if event == "open":
-            path, mode, flags = arguments
+            path, _, flags = arguments
             writes = flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
             if writes and not inside(path):
                 raise PermissionError("a program may not write a file outside its folder")

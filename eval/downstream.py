@@ -226,7 +226,9 @@ def report_downstream(config: Config, artifact: Artifact) -> dict[str, str]:
         [row["set"], f"{row['n']:,}", "" if row["shots"] is None else str(row["shots"]), row["metric"], _cell(row)]
         for row in heads
     ]
-    title = f"{first['model']}, {first['harness']}, {first['backend']}, {first['dtype']}, batches of {first['batch_size']}"
+    title = (
+        f"{first['model']}, {first['harness']}, {first['backend']}, {first['dtype']}, batches of {first['batch_size']}"
+    )
     table(["task", "examples", "shots", "metric", "value"], cells, title=title)
     say("value ± standard error over examples")
     if truncated := artifact.manifest()["counts"]["truncated"]:

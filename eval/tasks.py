@@ -59,8 +59,9 @@ def load_task(
     """The harness's task, ready to be evaluated, and the split that is. From the Hub where `local` is None.
 
     `group` is the key of `eval.tasks` where that names a group which the task is part of; `local` then holds the
-    group's rows. `execution` holds the limits of programs, where they may be run. Raises BadConfiguration for what the harness does not know, MissingInput for a split or data set that
-    is not there, UnusableInput for rows that are not the task's.
+    group's rows. `execution` holds the limits of programs, where they may be run. Raises BadConfiguration for what the
+    harness does not know, MissingInput for a split or data set that is not there, UnusableInput for rows that are not
+    the task's.
     """
     settings = _own_settings(name)
     where = f"eval.tasks.{group or name}"

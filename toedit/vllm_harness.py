@@ -101,7 +101,7 @@ def _counting_model() -> Any:
     with _as_vllm():
         from lm_eval.models.vllm_causallms import VLLM
 
-    class Counting(VLLM):  # type: ignore[misc]
+    class Counting(VLLM):
         truncated = 0
 
         def _loglikelihood_tokens(self, requests: Any, disable_tqdm: bool = False) -> Any:

@@ -186,7 +186,7 @@ def _set_limits(limits: dict[str, int]) -> None:
 
 
 def _leave_root() -> list[str]:
-    """Root is exempt from permissions and from limits of processes: become nobody, where nobody can read this Python."""
+    """Root is exempt from permissions and limits of processes: become nobody, where nobody can read this Python."""
     needed = [Path(sys.prefix), Path(sys.base_prefix), Path.cwd().parent, Path(os.path.realpath(sys.executable)).parent]
     if os.geteuid() != 0 or not all(_open_to_others(path) for path in needed):
         return []

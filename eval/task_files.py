@@ -110,7 +110,7 @@ def part_of(group: LocalTask, part: str, part_field: str | None) -> LocalTask:
 def divided_by_id(task: LocalTask, splits: Mapping[str, Any]) -> LocalTask:
     """The task with a file for each split, where it has one file for all of them: `splits` is {field: its name, split:
     [first, last]}. Where splits have files of their own, the task as it is."""
-    bounds = {split: (first, last) for split, (first, last) in splits.items() if split != "field"}
+    bounds = {split: (between[0], between[1]) for split, between in splits.items() if split != "field"}
     if len(task.files) != 1 or set(task.files) & set(bounds):
         return task
     (files,) = task.files.values()

@@ -19,6 +19,7 @@ from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
+from toedit.config.reporting import ReportConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
 from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
@@ -42,6 +43,7 @@ __all__ = [
     "PriorConfig",
     "PublishedConfig",
     "RecipeConfig",
+    "ReportConfig",
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
@@ -123,6 +125,8 @@ class Config:
     """The model that is evaluated."""
     eval: EvalConfig = field(default_factory=EvalConfig)
     """What eval measures."""
+    report: ReportConfig = field(default_factory=ReportConfig)
+    """Which table or figure report makes, and of what."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

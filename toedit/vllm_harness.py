@@ -8,8 +8,7 @@ prompt with its answer is one token shorter than there: vLLM reads the answer's 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -98,8 +97,7 @@ class _TooLong(Exception):
 
 def _counting_model() -> Any:
     """The harness's class, which also counts the prompts it cuts and the tokens of answers."""
-    with _as_vllm():
-        from lm_eval.models.vllm_causallms import VLLM
+    from lm_eval.models.vllm_causallms import VLLM
 
     class Counting(VLLM):
         truncated = 0
@@ -123,24 +121,11 @@ def _requests(kind: str, asked: Sequence[tuple[Any, ...]]) -> list[Any]:
 
 
 def _harness_version() -> str:
+    """Of the harness beside this vLLM; it asks for the version of a package called vllm, whichever build that is."""
     try:
+        metadata.version("vllm")
         return metadata.version("lm_eval")
-    except metadata.PackageNotFoundError:
+    except metadata.PackageNotFoundError as error:
         raise BadConfiguration(
-            f"{ASKS}: vLLM's environment has no lm-eval; {vllm_engine.MAKE_IT} (an older one is completed)"
+            f"{ASKS}: vLLM's environment has no package {error.name}; {vllm_engine.MAKE_IT} (an older one is completed)"
         ) from None
-
-
-@contextmanager
-def _as_vllm() -> Iterator[None]:
-    """The harness asks for the version of the package vllm; the build for CPUs goes by another name."""
-    import vllm
-    from vllm.platforms import current_platform
-
-    assert vllm.LLM and current_platform.device_type is not None  # vLLM tells its builds apart by that name: first
-    own, found = metadata.version, vllm_engine.installed_version()
-    metadata.version = lambda name: str(found) if name == "vllm" else own(name)  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        metadata.version = own

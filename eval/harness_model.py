@@ -29,6 +29,14 @@ class LogLikelihood(float):
         return made
 
 
+def with_tokens(replies: Any, requests: Any) -> list[tuple[LogLikelihood, bool]]:
+    """What `_loglikelihood_tokens` of any model of the harness returns, with the answers' tokens counted."""
+    return [
+        (LogLikelihood(logprob, len(answer)), greedy)
+        for (logprob, greedy), (_, _, answer) in zip(replies, requests, strict=True)
+    ]
+
+
 class HarnessModel(HFLM):
     """HFLM, number for number. `truncated` counts the requests of a task whose prompt lost its beginning."""
 
@@ -47,10 +55,7 @@ class HarnessModel(HFLM):
             self._require_room(len(continuation) <= self.max_length, f"an answer has {len(continuation)}")
             self.truncated += len(context) + len(continuation) > self.max_length + 1
         replies = super()._loglikelihood_tokens(requests, disable_tqdm or not sys.stderr.isatty(), override_bs)
-        return [
-            (LogLikelihood(logprob, len(answer)), greedy)
-            for (logprob, greedy), (_, _, answer) in zip(replies, requests, strict=True)
-        ]
+        return with_tokens(replies, requests)
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
         for request in requests:

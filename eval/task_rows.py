@@ -89,7 +89,8 @@ def samples_table(by_filter: Mapping[str, list[dict[str, Any]]], rows: list[dict
     if all(isinstance(reply, tuple) for own in replies for reply in own):  # (log-likelihood, whether it is greedy)
         columns["logprobs"] = pa.array([[float(reply[0]) for reply in own] for own in replies], pa.list_(pa.float64()))
         columns["greedy"] = pa.array([[bool(reply[1]) for reply in own] for own in replies], pa.list_(pa.bool_()))
-        columns["tokens"] = pa.array([[reply[0].tokens for reply in own] for own in replies], pa.list_(pa.int64()))
+        if all(hasattr(reply[0], "tokens") for own in replies for reply in own):
+            columns["tokens"] = pa.array([[reply[0].tokens for reply in own] for own in replies], pa.list_(pa.int64()))
     else:
         columns["replies"] = pa.array([[str(reply) for reply in own] for own in replies], pa.list_(pa.string()))
     if "pass@1" in samples[0]["metrics"]:

@@ -89,7 +89,7 @@ def load_task(
     except (UnusableInput, MissingInput):
         raise
     except Exception as error:  # the Hub's client, the data sets library and the templates have a class for each
-        raise _explained(where, local, error) from None
+        raise _explained(where, local, split, error) from None
     task = built["tasks"][name]
     task.set_fewshot_seed(seed=seed)
     _settle(task, split, seed)
@@ -224,14 +224,14 @@ def _check_fields(rows: list[dict[str, Any]], needed: set[str] | None, local: Lo
                 raise UnusableInput(f"eval.tasks.{local.name}: {where}: field {field} {what} in {which}")
 
 
-def _explained(key: str, local: LocalTask | None, error: Exception) -> Exception:
+def _explained(key: str, local: LocalTask | None, split: str, error: Exception) -> Exception:
     """The error of the harness as one of ours, in one line."""
     if local is None:
         return MissingInput(
             f"{key}: its data cannot be had from the Hub ({_reason(error)}); eval.tasks_path=<folder> "
             "reads rows of this machine"
         )
-    file = next(iter(local.files.values()))[0]
+    file = local.files[split if split in local.files else ONE_FILE][0]
     if isinstance(error, KeyError) and error.args:
         return UnusableInput(f"{key}: {file}: field {error.args[0]} is missing")
     return UnusableInput(f"{key}: {file}: its rows are not the task's: {_reason(error)}")

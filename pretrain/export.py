@@ -105,7 +105,8 @@ def model_card(training: Trained) -> str:
         else ""
     )
     shape = json.dumps(job.config.model.settings, sort_keys=True)
-    warmup, end = f"{recipe.warmup_steps} steps of warm-up", f"cosine to {recipe.final_learning_rate_share:.0%}"
+    warmup = f"{recipe.warmup(training.steps)} steps of warm-up"
+    end = f"cosine to {recipe.final_learning_rate_share:.0%}"
     trainer = "" if job.config.trainer.kind == "fsdp" else f" trainer={job.config.trainer.kind}"
     decay = f"epsilon {recipe.epsilon:g}, weight decay {recipe.weight_decay:g}"
     return f"""---

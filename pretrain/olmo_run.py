@@ -114,10 +114,11 @@ class OlmoTraining:
             fused=True,
             group_overrides=None if recipe.decay_embeddings else undecayed,
         )
+        warmup = recipe.warmup(self.steps)
         schedule = CosWithWarmup(
-            warmup=recipe.warmup_steps,
+            warmup=warmup,
             alpha_f=recipe.final_learning_rate_share,
-            warmup_min_lr=recipe.learning_rate * recipe.warmup_start_share if recipe.warmup_steps else 0.0,
+            warmup_min_lr=recipe.learning_rate * recipe.warmup_start_share if warmup else 0.0,
         )
         compiled = throughput.compiles(self.job.config, self.ranks, 0.0)
         if compiled and device.type != "cuda":

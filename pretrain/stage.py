@@ -32,12 +32,10 @@ def plan(config: Config) -> Artifact:
         command = f"python run.py stage=tokenize out={path}"
         inputs["validation"] = load_artifact(path, ("tokens",), "validation_tokens.path", command)
     check(config, {role: source.path for role, source in inputs.items() if source.state() == "cached"})
-    model, recipe, name = asdict(config.model), asdict(config.recipe), f"{config.model.name}.{tokens.name}"
-    if config.recipe.steps is not None:
-        del recipe["epochs"]
+    model, name = asdict(config.model), f"{config.model.name}.{tokens.name}"
     identity = {
         "model": {key: value for key, value in model.items() if key not in ("name", "tokenizer")},
-        "recipe": {key: value for key, value in recipe.items() if key != "name"},
+        "recipe": config.recipe.identity(),
     }
     if config.trainer.kind == "olmo_legacy":
         from pretrain import olmo_legacy

@@ -18,13 +18,16 @@ from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
+from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
 from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
 
 __all__ = [
+    "AdapterConfig",
     "AnalysisConfig",
     "ArtifactConfig",
+    "BaseConfig",
     "CheckpointConfig",
     "ColumnsConfig",
     "Config",
@@ -34,6 +37,7 @@ __all__ = [
     "EditConfig",
     "EvalConfig",
     "ExperimentConfig",
+    "LlamaFactoryConfig",
     "MixConfig",
     "ModelConfig",
     "PlanConfig",
@@ -43,6 +47,7 @@ __all__ = [
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
+    "SftConfig",
     "ShapeConfig",
     "StageConfig",
     "SynthesisConfig",
@@ -113,8 +118,16 @@ class Config:
     """The architecture that pretrain trains."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     """How it is trained."""
+    base: BaseConfig = field(default_factory=BaseConfig)
+    """The model that continual_pretrain and sft start from."""
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    """Which of its weights they train."""
+    sft: SftConfig = field(default_factory=SftConfig)
+    """What sft reads."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """How the training is run here."""
+    llamafactory: LlamaFactoryConfig = field(default_factory=LlamaFactoryConfig)
+    """trainer=llamafactory: what is its own."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     """Where its curves go."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

@@ -18,7 +18,7 @@ from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
-from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig
+from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
 from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
@@ -53,6 +53,7 @@ __all__ = [
     "SynthesisConfig",
     "TagsConfig",
     "TaskConfig",
+    "TemplateConfig",
     "TokensConfig",
     "TrackerConfig",
     "TrainerConfig",

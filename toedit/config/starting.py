@@ -18,7 +18,7 @@ class BaseConfig:
     path: str | None = None
     """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
     stage: str | None = None
-    """prior: the prior of the same command, instead of a model at `path`."""
+    """prior: the prior of the same command, where `path` names no model."""
     name: str | None = None
     """Name in addresses and tables; by default made from the path or id."""
     revision: str | None = None
@@ -32,9 +32,8 @@ class BaseConfig:
         require_one_of("base.optimizer", self.optimizer, ("fresh", "kept"))
         if self.stage is not None:
             require_one_of("base.stage", self.stage, BASE_STAGES)
-            for key in ("path", "revision"):
-                value = getattr(self, key)
-                require(value is None, f"base.{key}", value, f"base.stage={self.stage} makes the model")
+        if self.path is not None:
+            self.stage = None
 
 
 @dataclass

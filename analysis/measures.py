@@ -4,10 +4,12 @@
 |---|---|
 | edited corpus | `tokens`; `eligible`, `expected_changed`, `changed`, `unspliceable` of them; `changed_of_eligible` |
 | eval | `<set>.<metric>` of every row of results.json |
+| checkpoint | `loss`, `validation_loss`, `validation_perplexity` at the end; `steps`, `tokens_seen` |
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -62,7 +64,17 @@ def _of_eval(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
     return {f"{row['set']}.{row['metric']}": Measure(float(row["value"])) for row in rows}
 
 
+def _of_training(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    found = {
+        key: Measure(float(last[key])) for key in ("loss", "validation_loss", "validation_perplexity") if last[key]
+    }
+    return found | {key: Measure(manifest["counts"][key]) for key in ("steps", "tokens_seen")}
+
+
 _BY_KIND: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, Measure]]] = {
     "edited_corpus": _of_edit,
     "eval": _of_eval,
+    "checkpoint": _of_training,
 }

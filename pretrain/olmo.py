@@ -31,7 +31,7 @@ def check(config: Config) -> None:
     recipe, trainer = config.recipe, config.trainer
     if config.model.kind != "olmo":
         raise BadConfiguration(f"model.kind={config.model.kind}: trainer=olmo trains model.kind=olmo; use trainer=fsdp")
-    if recipe.warmup_steps and recipe.warmup_start_share >= 1:
+    if (recipe.warmup_steps or recipe.warmup_share) and recipe.warmup_start_share >= 1:
         share = f"{recipe.warmup_start_share:g}"
         raise BadConfiguration(f"recipe.warmup_start_share={share}: olmo-core's warm-up starts below the peak")
     if trainer.loss_rows != TrainerConfig.loss_rows:

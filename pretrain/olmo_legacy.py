@@ -214,7 +214,7 @@ def recipe_settings(recipe: RecipeConfig, steps: int) -> dict[str, Any]:
         "scheduler": {
             "name": "cosine_with_warmup",
             "units": "steps",
-            "t_warmup": recipe.warmup_steps,
+            "t_warmup": recipe.warmup(steps),
             "alpha_f": recipe.final_learning_rate_share,
             "warmup_min_lr": starts,  # null: a tenth of the peak
         },

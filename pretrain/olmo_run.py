@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from pretrain import export, models, olmo, olmo_model, throughput
-from pretrain.data import TokenSequences, shares
+from pretrain.base import starting_architecture, starting_model
+from pretrain.data import Sequences, TokenSequences, shares
 from pretrain.job import OUTCOME, Job
 from pretrain.ranks import Ranks, join
 from toedit.errors import BadConfiguration
@@ -72,11 +73,13 @@ class OlmoTraining:
         tokens = read_manifest(job.tokens)
         self.vocabulary_size = load_tokenizer(job.tokens / "tokenizer").vocabulary_size
         self.eos_id, self.token_dtype = tokens["identity"]["eos_id"], tokens["identity"]["dtype"]
-        self.architecture = models.architecture(job.config.model, self.vocabulary_size, self.eos_id)
+        self.architecture = starting_architecture(job.config, job.base, self.vocabulary_size, self.eos_id)
         models.require_positions(self.architecture, self.recipe)
         olmo.require_expressible(self.architecture)
         length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, self.recipe.seed
-        self.data = TokenSequences(job.tokens, tokens, length, seed, rows)  # for export.py's probe; not trained on
+        self.data: Sequences = TokenSequences(
+            job.tokens, tokens, length, seed, rows
+        )  # for export.py's probe; not trained on
         held_out = job.validation
         self.validation = TokenSequences(held_out, read_manifest(held_out), length, seed, rows) if held_out else None
         self.files = olmo.token_files(job.tokens)
@@ -114,10 +117,11 @@ class OlmoTraining:
             fused=True,
             group_overrides=None if recipe.decay_embeddings else undecayed,
         )
+        warmup = recipe.warmup(self.steps)
         schedule = CosWithWarmup(
-            warmup=recipe.warmup_steps,
+            warmup=warmup,
             alpha_f=recipe.final_learning_rate_share,
-            warmup_min_lr=recipe.learning_rate * recipe.warmup_start_share if recipe.warmup_steps else 0.0,
+            warmup_min_lr=recipe.learning_rate * recipe.warmup_start_share if warmup else 0.0,
         )
         compiled = throughput.compiles(self.job.config, self.ranks, 0.0)
         if compiled and device.type != "cuda":
@@ -133,9 +137,8 @@ class OlmoTraining:
         )
         model = olmo_model.transformer_config(self.architecture, device, recipe.dtype).build(init_device="meta")
         module = config.build(model, device=device)
-        initialisation, seed = self.job.config.model.initialisation, recipe.seed
-        fresh = models.fresh_model(self.architecture, initialisation, seed)
-        olmo_model.load_weights(module.model, fresh.state_dict())
+        start = starting_model(self.job.config, self.job.base, self.architecture)
+        olmo_model.load_weights(module.model, start.state_dict())
         return module
 
     def _precision(self) -> dict[str, Any]:

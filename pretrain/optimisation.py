@@ -34,7 +34,7 @@ def adamw(
 
 def learning_rate(step: int, steps: int, recipe: RecipeConfig) -> float:
     """Linear warm-up, then a cosine to its end; `step` counts from 0."""
-    peak, warmup = recipe.learning_rate, recipe.warmup_steps
+    peak, warmup = recipe.learning_rate, recipe.warmup(steps)
     if step < warmup:
         return peak * (recipe.warmup_start_share + (1 - recipe.warmup_start_share) * (step + 1) / warmup)
     done = min((step - warmup) / max(steps - warmup, 1), 1.0)

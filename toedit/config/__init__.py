@@ -20,13 +20,16 @@ from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 from toedit.config.reporting import ReportConfig
+from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
 from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
 
 __all__ = [
+    "AdapterConfig",
     "AnalysisConfig",
     "ArtifactConfig",
+    "BaseConfig",
     "CheckpointConfig",
     "ColumnsConfig",
     "Config",
@@ -37,6 +40,7 @@ __all__ = [
     "EvalConfig",
     "ExecutionConfig",
     "ExperimentConfig",
+    "LlamaFactoryConfig",
     "MixConfig",
     "ModelConfig",
     "PlanConfig",
@@ -47,11 +51,13 @@ __all__ = [
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
+    "SftConfig",
     "ShapeConfig",
     "StageConfig",
     "SynthesisConfig",
     "TagsConfig",
     "TaskConfig",
+    "TemplateConfig",
     "TokensConfig",
     "TrackerConfig",
     "TrainerConfig",
@@ -117,8 +123,16 @@ class Config:
     """The architecture that pretrain trains."""
     recipe: RecipeConfig = field(default_factory=RecipeConfig)
     """How it is trained."""
+    base: BaseConfig = field(default_factory=BaseConfig)
+    """The model that continual_pretrain and sft start from."""
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
+    """Which of its weights they train."""
+    sft: SftConfig = field(default_factory=SftConfig)
+    """What sft reads."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """How the training is run here."""
+    llamafactory: LlamaFactoryConfig = field(default_factory=LlamaFactoryConfig)
+    """trainer=llamafactory: what is its own."""
     tracker: TrackerConfig = field(default_factory=TrackerConfig)
     """Where its curves go."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)

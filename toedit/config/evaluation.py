@@ -13,7 +13,7 @@ from toedit.errors import BadConfiguration, naming
 KINDS = ("perplexity", "downstream")
 MODES = ("rolling", "paper")
 BACKENDS = ("hf", "vllm")
-TRAINING = ("pretrain",)
+TRAINING = ("pretrain", "continual_pretrain", "sft")
 """Stages that make a model."""
 SIDES = ("human", "synthetic")
 TASK_KEYS = ("tasks", "only", "tasks_path", "max_examples", "batch_size", "trust_remote_code", "backend", "python",
@@ -30,7 +30,7 @@ class CheckpointConfig:
     path: str | None = None
     """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
     stage: str | None = None
-    """pretrain: the model that this stage makes of the same command, instead of one at `path`."""
+    """pretrain, continual_pretrain, sft: the model that this stage makes of the same command."""
     name: str | None = None
     """Name in results and addresses; by default made from the path or id."""
     revision: str | None = None

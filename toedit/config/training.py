@@ -7,10 +7,12 @@ run is done here and may differ between the runs that make one checkpoint.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from toedit.config.checks import require, require_one_of
+
+TRAINERS = ("fsdp", "olmo", "olmo_legacy", "llamafactory")
 
 
 @dataclass
@@ -67,6 +69,8 @@ class RecipeConfig:
     """Where the cosine ends, as a share of the peak."""
     warmup_steps: int = 10
     """Steps of linear warm-up."""
+    warmup_share: float | None = None
+    """The warm-up as a share of all steps, instead of `warmup_steps`."""
     warmup_start_share: float = 0.0
     """Where the warm-up starts, as a share of the peak."""
     weight_decay: float = 0.1
@@ -94,9 +98,21 @@ class RecipeConfig:
             require(0 <= getattr(self, key) <= 1, f"recipe.{key}", getattr(self, key), "must lie in [0, 1]")
         for key in ("warmup_steps", "weight_decay"):
             require(getattr(self, key) >= 0, f"recipe.{key}", getattr(self, key), "must not be negative")
+        share = self.warmup_share
+        require(share is None or 0 <= share <= 1, "recipe.warmup_share", share, "must lie in [0, 1], or be null")
         betas = self.betas
         require(len(betas) == 2 and all(0 <= b < 1 for b in betas), "recipe.betas", betas, "must be two of [0, 1)")
         require_one_of("recipe.dtype", self.dtype, ("bfloat16", "float32"))
+
+    def warmup(self, steps: int) -> int:
+        """Steps of linear warm-up in a training of so many steps."""
+        return self.warmup_steps if self.warmup_share is None else math.ceil(self.warmup_share * steps)
+
+    def identity(self) -> dict[str, Any]:
+        """What of it decides the weights; a key that came later stays out where it is not used."""
+        unread = {"name", *(["epochs"] if self.steps is not None else [])}
+        unread |= {"warmup_share"} if self.warmup_share is None else {"warmup_steps"}
+        return {key: value for key, value in asdict(self).items() if key not in unread}
 
 
 @dataclass
@@ -104,7 +120,8 @@ class TrainerConfig:
     """How a training is run on this machine. Except for `kind`, none of it changes which checkpoint it is."""
 
     kind: str = "fsdp"
-    """fsdp: our loop, FSDP2 between the ranks; olmo: olmo-core's Trainer; olmo_legacy: the package of the paper."""
+    """fsdp: our loop, FSDP2 between the ranks; olmo: olmo-core's Trainer; olmo_legacy: the package of the paper for
+    pre-training; llamafactory: that of the paper for Llama."""
     nproc: int = 1
     """Ranks on this machine, started as torchrun starts them; 1 trains in this process."""
     device: str = "auto"
@@ -130,10 +147,11 @@ class TrainerConfig:
     validation_sequences: int = 256
     """Sequences of the validation tokens that are read, the first ones."""
     python: str | None = None
-    """olmo: the Python to run it; null: this one where it has olmo-core, else that of scripts/environment_olmo.sh."""
+    """olmo, llamafactory: the Python to run it; null: this one where it has the package, else that of the environment
+    which scripts/environment_olmo.sh or scripts/environment_llamafactory.sh makes."""
 
     def __post_init__(self) -> None:
-        require_one_of("trainer.kind", self.kind, ("fsdp", "olmo", "olmo_legacy"))
+        require_one_of("trainer.kind", self.kind, TRAINERS)
         require_one_of("trainer.device", self.device, ("auto", "cpu", "cuda"))
         counts = ("nproc", "micro_batch_sequences", "loss_rows", "checkpoint_every", "checkpoints_kept")
         for key in (*counts, "log_every", "validate_every", "validation_sequences"):

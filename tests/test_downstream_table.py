@@ -1,41 +1,14 @@
 """One table over many evaluations: the numbers of their results.json, and what makes them hard to compare."""
 
 import csv
-import json
-from pathlib import Path
 
 import pytest
 from conftest import run_command
+from eval_fixtures import evaluation, row
 
 from analysis.downstream_table import gather, headings_of, plan, readable_table, wide_rows
 from toedit.config import Config, ReportConfig
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
-
-
-def row(name: str, value: float | None, metric: str = "acc", **changes) -> dict:
-    return {
-        "model": "m", "set": name, "metric": metric, "value": value, "stderr": None if value is None else 0.03, "n": 10,
-        "aggregate": False, "group": None, "harness": "lm-eval 0.4.13", "task_version": "1.0", "shots": 0,
-        "split": "test", "backend": "hf", "dtype": "float32", **changes,
-    }  # fmt: skip
-
-
-def evaluation(
-    folder: Path, rows: list[dict], model: str = "m", checkpoint: str = "c" * 64, kind: str = "eval"
-) -> Path:
-    """A finished eval artifact as far as a report reads it."""
-    folder.mkdir(parents=True)
-    rows = [{**entry, "model": model} for entry in rows]
-    if len(rows) > 1:
-        rows.append({**rows[0], "set": "mean of tasks", "value": -1.0, "aggregate": True})  # must not be taken over
-    (folder / "results.json").write_text(json.dumps(rows))
-    manifest = {
-        "kind": kind, "name": f"general.{model}", "fingerprint": folder.name.ljust(64, "0"),
-        "identity": {"eval": "downstream", "model": model},
-        "inputs": {"checkpoint": {"kind": "checkpoint", "name": model, "fingerprint": checkpoint, "path": "gone"}},
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    return folder
 
 
 def test_a_row_a_checkpoint_a_column_a_task_and_their_mean(tmp_path):

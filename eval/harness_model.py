@@ -14,6 +14,25 @@ from toedit.errors import UnusableInput
 from toedit.scorers.torch import find_device
 
 
+class LogLikelihood(float):
+    """The log-likelihood of an answer that also knows of how many tokens it is the sum; some rules divide by them."""
+
+    tokens: int
+
+    def __new__(cls, value: float, tokens: int) -> LogLikelihood:
+        made = super().__new__(cls, value)
+        made.tokens = tokens
+        return made
+
+
+def with_tokens(replies: Any, requests: Any) -> list[tuple[LogLikelihood, bool]]:
+    """What `_loglikelihood_tokens` of any model of the harness returns, with the answers' tokens counted."""
+    return [
+        (LogLikelihood(logprob, len(answer)), greedy)
+        for (logprob, greedy), (_, _, answer) in zip(replies, requests, strict=True)
+    ]
+
+
 class HarnessModel(HFLM):
     """HFLM, number for number. `truncated` counts the requests of a task whose prompt lost its beginning."""
 
@@ -30,7 +49,8 @@ class HarnessModel(HFLM):
         for _, context, continuation in requests:
             self._require_room(len(continuation) <= self.max_length, f"an answer has {len(continuation)}")
             self.truncated += len(context) + len(continuation) > self.max_length + 1
-        return super()._loglikelihood_tokens(requests, disable_tqdm or not sys.stderr.isatty(), override_bs)
+        replies = super()._loglikelihood_tokens(requests, disable_tqdm or not sys.stderr.isatty(), override_bs)
+        return with_tokens(replies, requests)
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
         for request in requests:

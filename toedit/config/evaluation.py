@@ -43,7 +43,7 @@ class CheckpointConfig:
 
 @dataclass
 class TaskConfig:
-    """One task of lm-evaluation-harness, by the name it has there."""
+    """One task, or group of tasks, of lm-evaluation-harness, by the name it has there."""
 
     shots: int = 0
     """Solved examples before each question."""
@@ -51,6 +51,12 @@ class TaskConfig:
     """The harness's metric that is reported; one behind a filter is written `exact_match,strict-match`."""
     split: str | None = None
     """The split that is evaluated; null: the task's own (test where it has one)."""
+    also: list[str] = field(default_factory=list)
+    """Further metrics, each a row of its own; the mean over tasks takes `metric` alone."""
+    folder: str | None = None
+    """Its folder or file below eval.tasks_path, where that is not named for the task."""
+    part_field: str | None = None
+    """Of a group whose local rows lie in one file: the field that says which of its tasks a row belongs to."""
 
     def __post_init__(self) -> None:
         require(type(self.shots) is int and self.shots >= 0, "task.shots", self.shots, "must be a number, not negative")
@@ -59,6 +65,14 @@ class TaskConfig:
         require(
             self.split is None or isinstance(self.split, str), "task.split", self.split, "must name a split, or null"
         )
+        for metric in self.also:
+            further = isinstance(metric, str) and bool(metric) and metric != self.metric
+            require(further, "task.also", metric, "must name further metrics of the harness")
+        for key, what in (("folder", "a folder or file"), ("part_field", "a field")):
+            value = getattr(self, key)
+            require(
+                value is None or (isinstance(value, str) and value != ""), f"task.{key}", value, f"must name {what}"
+            )
 
 
 def _task(name: str, section: TaskConfig | Mapping[str, Any] | None) -> TaskConfig:

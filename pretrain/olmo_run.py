@@ -25,6 +25,7 @@ from pretrain.base import starting_architecture, starting_model
 from pretrain.data import Sequences, TokenSequences, shares
 from pretrain.job import OUTCOME, Job
 from pretrain.ranks import Ranks, join
+from toedit.console import note
 from toedit.errors import BadConfiguration
 from toedit.tokenizing import load_tokenizer
 from toedit.workspace import read_manifest, write_json
@@ -201,7 +202,19 @@ class OlmoTraining:
             metrics_collect_interval=self.trainer.log_every,
             async_bookkeeping=False,  # a loss that is no number must stop us before the next checkpoint
             callbacks={"toedit": self.reporter, "checkpointer": saves},
+            **self._kept_optimizer(),
         ).build(self.train_module, loader)
+
+    def _kept_optimizer(self) -> dict[str, Any]:
+        """Where the first run loads the optimizer's state from: the base's own, without its step and learning rate."""
+        base = self.job.base
+        if base is None or self.job.config.base.optimizer != "kept":
+            return {}
+        if any((base / "state").glob("step*/model_and_optim")):
+            return {"load_path": str(base / "state"), "load_trainer_state": False, "load_optim_state": True}
+        if self.ranks.is_first:
+            note(f"base.optimizer=kept: {base} brings no state of olmo-core; AdamW's moments begin at zero")
+        return {}
 
     def run(self) -> None:
         """All steps that are left."""

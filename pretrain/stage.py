@@ -38,6 +38,10 @@ def plan_training(
         path = Path(config.validation_tokens.path)
         command = f"python run.py stage=tokenize out={path}"
         inputs["validation"] = load_artifact(path, ("tokens",), "validation_tokens.path", command)
+    if config.trainer.kind == "olmo" and base is None:
+        from pretrain import olmo
+
+        olmo.require_kind(config.model.kind)
     check(config, {role: source.path for role, source in inputs.items() if source.state() == "cached"})
     name = f"{(config.base.name or base.name) if base else config.model.name}.{data.name}"
     start = {"optimizer": config.base.optimizer} if base else asdict(config.model)

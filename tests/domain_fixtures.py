@@ -104,7 +104,7 @@ class AnsweringModel:
     It counts the words of an option as its tokens.
     """
 
-    rank, world_size, truncated, max_length = 0, 1, 0, 4096
+    rank, world_size, truncated, max_length, version = 0, 1, 0, 4096, "a function"
 
     def __init__(self, logprob: Answer | None = None, reply: Callable[[str], str] | None = None) -> None:
         self._logprob, self._reply = logprob, reply

@@ -367,6 +367,62 @@ def test_rows_of_a_group_lie_in_one_file_or_in_folders_as_on_the_hub(model, tmp_
     assert group["value"] == pytest.approx(math.fsum(row["value"] * row["n"] for row in parts) / 38)
 
 
+HUB = {
+    **dict.fromkeys(("MQP", "ChemProt", "PubMedQA", "RCT", "USMLE"), "AdaptLLM/medicine-tasks"),
+    **dict.fromkeys(("Headline", "FPB", "FiQA_SA", "ConvFinQA", "NER"), "AdaptLLM/finance-tasks"),
+    "gpqa_main_zeroshot": "Idavidrein/gpqa", "mmlu_stem": "cais/mmlu", "hendrycks_math": "EleutherAI/hendrycks_math",
+}  # fmt: skip
+
+
+def test_without_a_folder_the_hub_s_data_sets_are_asked_by_name_and_give_the_same_numbers(model, tmp_path, monkeypatch):
+    """The Hub's client is stood in for; everything from there on is what runs where there is a network."""
+    import datasets
+    from test_zz_downstream import configured
+
+    from eval.stage import plan
+    from toedit.config import EvalConfig
+
+    folder = write_domain_tasks(tmp_path / "tasks", dict.fromkeys(HUB, 38))
+    asked = []
+
+    def load_dataset(path: str, name: str, **_: object) -> datasets.DatasetDict:
+        asked.append((path, name))
+        task = next(task for task, hub_id in HUB.items() if hub_id == path and ("AdaptLLM" not in path or task == name))
+        rows = domain_rows(task, 38)
+        if task in ("mmlu_stem", "hendrycks_math"):
+            kind = "subject" if task == "mmlu_stem" else "type"
+            rows = [row for row in rows if row[kind].lower().replace("&", "and").replace(" ", "_") == name]
+        splits = {"train": rows} if "gpqa" in path else {"test": rows, "dev": rows, "train": rows}
+        return datasets.DatasetDict({split: datasets.Dataset.from_list(own) for split, own in splits.items()})
+
+    here = rows_of(ask(tmp_path / "a", model, folder, list(HUB)))
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    settings = {name: dict(SETTINGS[name]) for name in HUB if name in SETTINGS}
+    config = configured(tmp_path / "a", model, folder, list(HUB), **settings)
+    config.eval = EvalConfig(name="test", kind="downstream", tasks=config.eval.tasks)
+    there = rows_of(plan(config).ensure())
+    assert {(path, name) for path, name in asked if path.startswith("AdaptLLM")} == {
+        (hub_id, name) for name, hub_id in HUB.items() if hub_id.startswith("AdaptLLM")
+    }
+    assert len(asked) == 11 + 19 + 7
+    for name, row in here.items():
+        assert (row["value"], row["stderr"], row["n"]) == tuple(there[name][key] for key in ("value", "stderr", "n"))
+    assert there["MQP"]["data"] == "AdaptLLM/medicine-tasks" and here["MQP"]["data"] == "local"
+
+
+def test_without_folder_and_network_one_line_says_which_data_set_is_missing(model, tmp_path):
+    from test_zz_downstream import configured
+
+    from eval.stage import plan
+    from toedit.config import EvalConfig
+
+    config = configured(tmp_path, model, tmp_path, ["NER"], NER=dict(SETTINGS["NER"]))
+    config.eval = EvalConfig(name="test", kind="downstream", tasks=config.eval.tasks)
+    with pytest.raises(MissingInput, match=r"^eval\.tasks\.NER: .*AdaptLLM/finance-tasks.*eval\.tasks_path") as caught:
+        plan(config).ensure()
+    assert "\n" not in str(caught.value)
+
+
 def test_every_preset_names_tasks_that_exist_with_metrics_that_they_have():
     """Also those whose rows are nowhere on this machine; nothing is asked of the Hub."""
     from conftest import REPOSITORY

@@ -11,8 +11,8 @@ from toedit.errors import BadConfiguration, naming
 
 KINDS = ("perplexity", "downstream")
 MODES = ("rolling", "paper")
-TRAINING = ("pretrain", "continual_pretrain", "sft")
-"""Stages that make a model."""
+TRAINING = ("pretrain", "continual_pretrain", "sft", "base")
+"""Stages that make a model, and the base that the latter two start from."""
 SIDES = ("human", "synthetic")
 TASK_KEYS = ("tasks", "only", "tasks_path", "max_examples", "batch_size", "trust_remote_code")
 """Keys of EvalConfig that kind=downstream alone reads."""
@@ -27,7 +27,7 @@ class CheckpointConfig:
     path: str | None = None
     """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
     stage: str | None = None
-    """pretrain, continual_pretrain, sft: the model that this stage makes of the same command."""
+    """pretrain, continual_pretrain, sft: what this stage makes of the same command; base: what the latter start from."""
     name: str | None = None
     """Name in results and addresses; by default made from the path or id."""
     revision: str | None = None

@@ -119,6 +119,12 @@ STAGES = {
         "results.json, results.csv: perplexity a set or accuracy a task, with standard errors and how it was measured",
         "python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my.jsonl",
     ),
+    "report": Stage(
+        "analysis.report",
+        "finished artifacts",
+        "a table or figure of them: md, tex, csv",
+        "python run.py stage=report report=downstream 'report.evals=[eval-a,eval-b]'",
+    ),
     "experiment": Stage(
         "analysis.experiment",
         "what its points need (configs/experiment/)",

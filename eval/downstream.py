@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from eval import task_groups, tasks
+from eval.code_execution import guards
 from eval.task_files import LocalTask, check_parts, find_tasks, plan_files
 from eval.task_rows import MEAN, measured_value, result_rows, samples_table
 from toedit.artifacts import Artifact, slug
@@ -30,9 +31,11 @@ from toedit.fingerprints import FileHashes
 from toedit.priors import model_folder
 from toedit.workspace import Result, Workspace
 
-BACKEND = "hf"
 _SPARSE = ("also", "part_field")
 """Keys of a task that came later: those that never set them keep their address."""
+_DRAWING = {"samples": 1, "temperature": None, "top_p": 0.95, "max_new_tokens": None}
+_TALKING = ("chat_template", "system_instruction", "fewshot_as_multiturn")
+"""Likewise, of a task and of eval."""
 Estimate = Callable[[Artifact, Artifact | None], dict[str, str]]
 
 
@@ -52,10 +55,13 @@ def plan_downstream(config: Config, checkpoint: Artifact, estimate: Estimate) ->
         "eval": "downstream",
         "model": model,
         "harness": tasks.harness_version(),
-        "backend": BACKEND,
+        "backend": settings.backend,
         "tasks": [_task_identity(name, settings.tasks[name], root) for name in names],
         **{key: getattr(settings, key) for key in ("max_examples", "dtype", "resamples", "seed")},
+        **{key: value for key in _TALKING if (value := getattr(settings, key))},
     }
+    if settings.execute_code:
+        identity["execution"] = {key: value for key, value in asdict(settings.execution).items() if key != "workers"}
     if settings.trust_remote_code:
         folder = model_folder(checkpoint.path)
         code = FileHashes(root).of(sorted(folder.glob("*.py")))
@@ -75,6 +81,7 @@ def plan_downstream(config: Config, checkpoint: Artifact, estimate: Estimate) ->
 def _task_identity(name: str, asked: TaskConfig, root: Path) -> dict[str, Any]:
     """What decides a task's numbers: not where its rows lie (their hashes count), nor keys that are left alone."""
     known = {key: value for key, value in asdict(asked).items() if key != "folder"}
+    known = {key: value for key, value in known.items() if key not in _DRAWING or value != _DRAWING[key]}
     identity = {"name": name, **{key: value for key, value in known.items() if key not in _SPARSE or value}}
     if own := tasks.definition_files(name):
         identity["definition"] = {path.name: digest for path, digest in FileHashes(root).of(own).items()}
@@ -113,6 +120,8 @@ def build(workspace: Workspace, settings: EvalConfig, scorer: ScorerConfig, mode
         write_results(rows, structured, tidy)
     firsts = [record["rows"][0] for record in records.values()]
     result = Result(runtime={"scorer": asdict(scorer)}, seeds={"examples": settings.seed})
+    if settings.execute_code:
+        result.runtime["execution"] = {**asdict(settings.execution), "guards": list(guards(settings.execution))}
     result.counts = {"tasks": len(names), "examples": sum(row["n"] for row in firsts)}
     result.counts["truncated"] = sum(row["truncated"] for row in firsts)
     result.revisions = {hub_id: commit for record in records.values() for hub_id, commit in record["revisions"].items()}
@@ -134,7 +143,8 @@ def _load_tasks(
             task_groups.check_group(name, asked)
         for task_name in members:
             if workspace.finished(task_name) is None:
-                task, split = tasks.load_task(task_name, asked, local.get(name), settings.seed, group)
+                execution = settings.execution if settings.execute_code else None
+                task, split = tasks.load_task(task_name, asked, local.get(name), settings.seed, group, execution)
                 ready[task_name] = (name, task, split)
         if group is not None and name in local:
             parts = [str(ready[task][1].DATASET_NAME or task) for task in members if task in ready]
@@ -166,6 +176,10 @@ def _measure(
         limit=settings.max_examples,
         bootstrap_iters=settings.resamples,
         cache_requests=False,  # the harness's caches are named for tasks, not for models
+        apply_chat_template=settings.chat_template,
+        system_instruction=settings.system_instruction,
+        fewshot_as_multiturn=settings.fewshot_as_multiturn,
+        confirm_run_unsafe_code=settings.execute_code,
     )
     by_filter: dict[str, list[dict[str, Any]]] = {}
     for sample in answered["samples"][name]:
@@ -175,13 +189,17 @@ def _measure(
         "truncated": language_model.truncated,
         "task_version": str(answered["versions"].get(name)),
         "harness": tasks.harness_version(),
-        "backend": BACKEND,
+        "backend": settings.backend,
+        "backend_version": language_model.version,
         "shots": asked.shots,
         **data,
         "max_length": language_model.max_length,
         "batch_size": settings.batch_size,
         "dtype": settings.dtype,
         "seed": settings.seed,
+        **{key: getattr(settings, key) for key in _TALKING},
+        "samples": asked.samples,
+        "temperature": asked.temperature,
         "group": None,
     }
     rows = [
@@ -208,7 +226,9 @@ def report_downstream(config: Config, artifact: Artifact) -> dict[str, str]:
         [row["set"], f"{row['n']:,}", "" if row["shots"] is None else str(row["shots"]), row["metric"], _cell(row)]
         for row in heads
     ]
-    title = f"{first['model']}, {first['harness']}, {first['dtype']}, batches of {first['batch_size']}"
+    title = (
+        f"{first['model']}, {first['harness']}, {first['backend']}, {first['dtype']}, batches of {first['batch_size']}"
+    )
     table(["task", "examples", "shots", "metric", "value"], cells, title=title)
     say("value ± standard error over examples")
     if truncated := artifact.manifest()["counts"]["truncated"]:

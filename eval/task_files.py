@@ -38,6 +38,8 @@ class LocalTask:
     files: Mapping[str, list[Path]]
     part: tuple[str, str] | None = None
     """Of one task of a group: a field, and the value that its rows have there."""
+    ids: tuple[str, Mapping[str, tuple[int, int]]] | None = None
+    """Where one file has the rows of all splits: a field, and the first and last number there of each split."""
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict, compare=False, repr=False)
     """What was read already, by split, all parts together."""
 
@@ -105,6 +107,16 @@ def part_of(group: LocalTask, part: str, part_field: str | None) -> LocalTask:
     return replace(group, part=(part_field, plain(part)))
 
 
+def divided_by_id(task: LocalTask, splits: Mapping[str, Any]) -> LocalTask:
+    """The task with a file for each split, where it has one file for all of them: `splits` is {field: its name, split:
+    [first, last]}. Where splits have files of their own, the task as it is."""
+    bounds = {split: (between[0], between[1]) for split, between in splits.items() if split != "field"}
+    if len(task.files) != 1 or set(task.files) & set(bounds):
+        return task
+    (files,) = task.files.values()
+    return replace(task, files=dict.fromkeys(bounds, files), ids=(splits["field"], bounds), rows={})
+
+
 def check_parts(group: LocalTask, parts: Sequence[str], part_field: str | None) -> None:
     """Refuse a row that belongs to no task of the group: it would be left out and nothing said."""
     known = {plain(part) for part in parts}
@@ -140,6 +152,8 @@ def read_rows(task: LocalTask, split: str) -> list[dict[str, Any]]:
     """The rows of a split, of a part those that are its own. Raises UnusableInput for a bad or missing row."""
     if split not in task.rows:
         task.rows[split] = _read(task, split)
+    if task.ids is not None:
+        return _between(task, split, *task.ids)
     if task.part is None:
         return task.rows[split]
     part_field, part = task.part
@@ -152,6 +166,19 @@ def read_rows(task: LocalTask, split: str) -> list[dict[str, Any]]:
     own = [row for row in task.rows[split] if plain(row[part_field]) == part]
     if not own:
         raise UnusableInput(f"eval.tasks.{task.name}: {task.files[split][0]}: no row has the {part_field} {part}")
+    return own
+
+
+def _between(task: LocalTask, split: str, key: str, bounds: Mapping[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    """The rows of a split by their ids."""
+    where, (first, last) = f"eval.tasks.{task.name}: {task.files[split][0]}", bounds[split]
+    for number, row in enumerate(task.rows[split], start=1):
+        if type(row.get(key)) is not int:
+            what = "is missing" if row.get(key) is None else "is no whole number"
+            raise UnusableInput(f"{where}: field {key} {what} in row {number}")
+    own = [row for row in task.rows[split] if first <= row[key] <= last]
+    if not own:
+        raise UnusableInput(f"{where}: no row has a {key} from {first} to {last}, which make the split {split}")
     return own
 
 

@@ -93,6 +93,8 @@ def samples_table(by_filter: Mapping[str, list[dict[str, Any]]], rows: list[dict
             columns["tokens"] = pa.array([[reply[0].tokens for reply in own] for own in replies], pa.list_(pa.int64()))
     else:
         columns["replies"] = pa.array([[str(reply) for reply in own] for own in replies], pa.list_(pa.string()))
+    if "pass@1" in samples[0]["metrics"]:
+        columns["reasons"] = pa.array([sample["filtered_resps"][0] for sample in samples], pa.list_(pa.string()))
     wanted = {metric: (first, metric) for metric in samples[0]["metrics"]}
     for row in rows[1:]:
         metric, behind = split_metric(row["metric"])

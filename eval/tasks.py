@@ -17,8 +17,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from eval.task_files import ONE_FILE, LocalTask, part_of, read_rows
-from toedit.config import TaskConfig
+from eval import code_tasks
+from eval.task_files import ONE_FILE, LocalTask, divided_by_id, part_of, read_rows
+from toedit.config import ExecutionConfig, TaskConfig
 from toedit.console import printable
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 
@@ -48,13 +49,19 @@ def definition_files(name: str) -> list[Path]:
 
 
 def load_task(
-    name: str, asked: TaskConfig, local: LocalTask | None, seed: int, group: str | None = None
+    name: str,
+    asked: TaskConfig,
+    local: LocalTask | None,
+    seed: int,
+    group: str | None = None,
+    execution: ExecutionConfig | None = None,
 ) -> tuple[Any, str]:
     """The harness's task, ready to be evaluated, and the split that is. From the Hub where `local` is None.
 
     `group` is the key of `eval.tasks` where that names a group which the task is part of; `local` then holds the
-    group's rows. Raises BadConfiguration for what the harness does not know, MissingInput for a split or data set that
-    is not there, UnusableInput for rows that are not the task's.
+    group's rows. `execution` holds the limits of programs, where they may be run. Raises BadConfiguration for what the
+    harness does not know, MissingInput for a split or data set that is not there, UnusableInput for rows that are not
+    the task's.
     """
     settings = _own_settings(name)
     where = f"eval.tasks.{group or name}"
@@ -63,12 +70,13 @@ def load_task(
     fixed = settings.get("num_fewshot")
     if fixed == 0 and asked.shots:
         raise BadConfiguration(f"{where}.shots={asked.shots}: the task fixes 0 (its prompt holds examples already)")
-    known = [entry["metric"] for entry in settings.get("metric_list") or []]
+    own = code_tasks.changes(name, where, settings, asked, execution)
+    known = [entry["metric"] for entry in own.get("metric_list") or settings.get("metric_list") or []]
     for key, metric in (("metric", asked.metric), *(("also", metric) for metric in asked.also)):
         if known and metric.partition(",")[0] not in known:
             raise BadConfiguration(f"{where}.{key}={metric}: the task has {', '.join(map(str, known))}")
     split = asked.split or settings.get("test_split") or settings["validation_split"]
-    changes: dict[str, Any] = {"num_fewshot": asked.shots}
+    changes: dict[str, Any] = {"num_fewshot": asked.shots, **own}
     if asked.split:
         changes["test_split"] = asked.split
     if local is not None:
@@ -158,6 +166,8 @@ def _own_settings(name: str) -> dict[str, Any]:
 def _local_settings(settings: Mapping[str, Any], asked: TaskConfig, split: str, local: LocalTask) -> dict[str, Any]:
     """What of a task's settings changes where its rows lie on this machine."""
     where = f"eval.tasks.{local.name}"
+    if splits := (settings.get("metadata") or {}).get("splits"):
+        local = divided_by_id(local, splits)
     files = {part or split: part for part in local.files}
     if split not in files:
         raise MissingInput(

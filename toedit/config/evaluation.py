@@ -30,7 +30,7 @@ class CheckpointConfig:
     path: str | None = None
     """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
     stage: str | None = None
-    """pretrain, continual_pretrain, sft: what this stage makes of the same command; base: what the latter start from."""
+    """pretrain, continual_pretrain, sft: what it makes of the same command; base: what the latter two start from."""
     name: str | None = None
     """Name in results and addresses; by default made from the path or id."""
     revision: str | None = None

@@ -101,7 +101,8 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         require_different("scale.seeds", self.seeds)
-        for key in ("sample_documents", "mix_tokens", "held_out_documents", "edited_tokens", "continual_tokens", "synthesis_tokens"):
+        tokens = ("mix_tokens", "edited_tokens", "continual_tokens", "synthesis_tokens")
+        for key in ("sample_documents", "held_out_documents", *tokens):
             require(getattr(self, key) >= 1, f"scale.{key}", getattr(self, key), "must be at least 1")
 
 

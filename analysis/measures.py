@@ -3,7 +3,7 @@
 | artifact | measures |
 |---|---|
 | edited corpus | `tokens`; `eligible`, `expected_changed`, `changed`, `unspliceable` of them; `changed_of_eligible` |
-| eval | `<set>.<metric>` of every row of results.json |
+| eval | `<set>.<metric>` of every row of results.json, a group of tasks as one; scores in per cent |
 | checkpoint | `loss`, `validation_loss`, `validation_perplexity` at the end; `steps`, `tokens_seen` |
 """
 
@@ -61,7 +61,13 @@ def _share(part: float, total: int, trials: int | None = None, share_of: str = "
 
 def _of_eval(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
     rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return {f"{row['set']}.{row['metric']}": Measure(float(row["value"])) for row in rows}
+    alone = [row for row in rows if not row.get("group")]  # the subjects of MMLU: its own row speaks for them
+    return {f"{row['set']}.{row['metric']}": Measure(_in_per_cent(row)) for row in alone if row["value"] is not None}
+
+
+def _in_per_cent(row: Mapping[str, Any]) -> float:
+    """Scores of tasks as papers print them; perplexities as they are."""
+    return float(row["value"]) * (100 if "shots" in row else 1)
 
 
 def _of_training(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pretrain import stage as training
-from pretrain.base import plan_base
 from toedit.artifacts import Artifact
+from toedit.bases import plan_base
 from toedit.config import Config
 from toedit.errors import BadConfiguration
 from toedit.stages import tokenize

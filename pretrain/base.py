@@ -1,55 +1,24 @@
-"""The model that a training starts from: found, checked, loaded.
+"""The model that a training starts from, loaded; `toedit/bases.py` finds it.
 
-Reads an artifact folder, its hf/, any Hugging Face folder, or a hub id (`base.path`), or the prior of the same command
-(`base.stage=prior`). Of a checkpoint of ours that was made by the same trainer, the optimizer's state where
+Reads its folder. Of a checkpoint of ours that the same trainer made, the trainer reads the optimizer's state too, where
 `base.optimizer=kept` asks for it.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pretrain import models
-from toedit.artifacts import Artifact
 from toedit.config import BaseConfig, Config
-from toedit.errors import BadConfiguration, UnusableInput
+from toedit.errors import UnusableInput
 from toedit.named_tokenizers import find_tokenizer
-from toedit.priors import model_folder, plan_model, plan_prior
+from toedit.priors import model_folder
 
 _TOKENIZER_FILES = (
     *("tokenizer.json", "tokenizer.model", "vocab.json", "merges.txt", "vocab.txt", "added_tokens.json"),
     *("tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja"),
 )
-
-
-def plan_base(config: Config) -> Artifact:
-    """The base that `config` names, planned. Raises BadConfiguration, MissingInput, UnusableInput."""
-    asked, root = config.base, Path(config.artifacts)
-    if asked.stage is not None:
-        return plan_prior(config.prior, root, config.seed)
-    if not asked.path:
-        raise BadConfiguration(
-            f"base.path: stage={config.stage.name} starts from a model: an artifact folder, any Hugging Face folder, "
-            "or a hub id"
-        )
-    refuse_adapter(Path(asked.path).expanduser(), "base.path")
-    return plan_model(asked.path, "base.path", root, asked.name, asked.revision)
-
-
-def refuse_adapter(folder: Path, key: str) -> None:
-    """A folder that holds an adapter alone is no model: say of which one it is."""
-    file = model_folder(folder) / "adapter_config.json"
-    if file.is_file() and not (file.parent / "config.json").is_file():
-        try:
-            of = json.loads(file.read_text(encoding="utf-8")).get("base_model_name_or_path")
-        except ValueError:
-            of = None
-        raise UnusableInput(
-            f"{key}={folder}: is an adapter of another model ({of or 'it does not say which'}); merge it into that "
-            "one, and name the result"
-        )
 
 
 def base_architecture(folder: Path, base: BaseConfig) -> Any:

@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from pretrain import stage as training
-from pretrain.base import plan_base
 from sft.examples import plan_examples
 from toedit.artifacts import Artifact
+from toedit.bases import plan_base
 from toedit.config import Config
 from toedit.corpora import plan_corpus
 from toedit.errors import BadConfiguration

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
-from toedit.config.instruction import ALPACA, LAYOUTS, TAGS, TEXT, ColumnsConfig, TagsConfig, columns_of, tags_of, unread
+from toedit.config.instruction import (
+    ALPACA,
+    LAYOUTS,
+    TAGS,
+    TEXT,
+    ColumnsConfig,
+    TagsConfig,
+    columns_of,
+    tags_of,
+    unread,
+)
 from toedit.errors import BadConfiguration
 
 SYNTHESIZED = "synthesized"

@@ -13,8 +13,8 @@ from toedit.errors import BadConfiguration, naming
 KINDS = ("perplexity", "downstream")
 MODES = ("rolling", "paper")
 BACKENDS = ("hf", "vllm")
-TRAINING = ("pretrain", "continual_pretrain", "sft")
-"""Stages that make a model."""
+TRAINING = ("pretrain", "continual_pretrain", "sft", "base")
+"""Stages that make a model, and the base that the latter two start from."""
 SIDES = ("human", "synthetic")
 TASK_KEYS = ("tasks", "only", "tasks_path", "max_examples", "batch_size", "trust_remote_code", "backend", "python",
              "chat_template", "system_instruction", "fewshot_as_multiturn", "execute_code", "execution")  # fmt: skip
@@ -30,7 +30,7 @@ class CheckpointConfig:
     path: str | None = None
     """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
     stage: str | None = None
-    """pretrain, continual_pretrain, sft: the model that this stage makes of the same command."""
+    """pretrain, continual_pretrain, sft: what it makes of the same command; base: what the latter two start from."""
     name: str | None = None
     """Name in results and addresses; by default made from the path or id."""
     revision: str | None = None

@@ -3,9 +3,9 @@
 # $TOEDIT_VLLM_VENV) and prints the path of its python.
 #     bash scripts/environment_vllm.sh
 # vLLM wants other versions of Transformers and NumPy than the core, so it lives apart; `run.py` finds it there by
-# itself. The CUDA build where the machine has a GPU, else the CPU build. The latter needs torch's CPU build: where pip's
-# index offers only the CUDA one, name an index that has it in $PIP_EXTRA_INDEX_URL. About 3.5 GB and two to three minutes.
-# Needs Python 3.11 or 3.12. Does nothing where the environment already matches.
+# itself. The CUDA build where the machine has a GPU, else the CPU build. The latter needs torch's CPU build: where
+# pip's index offers only the CUDA one, name an index that has it in $PIP_EXTRA_INDEX_URL. About 3.5 GB and two to three
+# minutes. Needs Python 3.11 or 3.12. Does nothing where the environment already matches.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

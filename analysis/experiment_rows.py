@@ -52,8 +52,8 @@ def with_columns_found(experiment: ExperimentConfig, measured: Sequence[Measured
         ]
         found[pattern] = {name: shown.replace("*", name[len(before) : len(name) - len(after)]) for name in names}
     # A pattern may find nothing (an experiment measures other sets at another scale), but not all of them.
-    whole = [pattern for pattern in found if "*" not in pattern] or list(found)
-    if missing := [pattern for pattern in whole if not found[pattern]] if not all(found.values()) else []:
+    whole = [pattern for pattern in found if "*" not in pattern] if any(found.values()) else list(found)
+    if missing := [pattern for pattern in whole if not found[pattern]]:
         raise BadConfiguration(f"experiment.columns.{missing[0]}: no such measure; there are {', '.join(known)}")
     figure = [name for pattern in experiment.figure for name in found[pattern]]
     columns = {name: shown for names in found.values() for name, shown in names.items()}

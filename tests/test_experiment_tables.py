@@ -120,6 +120,9 @@ def test_a_pattern_gives_a_column_for_every_measure_that_fits():
     found = with_columns_found(config, points)
     assert found.columns == {"score": "score", "c4.perplexity": "of c4", "wiki.perplexity": "of wiki"}
     assert found.figure == ["c4.perplexity", "wiki.perplexity"]
+    # At another scale the same experiment measures something else: a pattern may find nothing, as long as one does.
+    either = ExperimentConfig(name="x", columns={"*.acc": "*", "*.perplexity": "of *"})
+    assert list(with_columns_found(either, points).columns) == ["c4.perplexity", "wiki.perplexity"]
     assert with_columns_found(config, []) == config  # where every point failed, their errors are what is shown
 
 

@@ -99,13 +99,13 @@ STAGES = {
         "continual_pretrain.stage",
         "a model, and a corpus, a mixture, an edited corpus or tokens",
         "that model, trained further: hf/, metrics.csv, state/",
-        "python run.py stage=continual_pretrain base.path=my-model tokens.source=edited",
+        "python run.py stage=continual_pretrain base.path=my-model corpus=local corpus.path=my.jsonl",
     ),
     "sft": Stage(
         "sft.stage",
         "a model, and instruction data or its edited version",
         "that model, fine-tuned on the responses: hf/, metrics.csv, state/",
-        "python run.py stage=sft base.path=my-model corpus=local corpus.path=my.json corpus.layout=alpaca",
+        "python run.py stage=sft base.path=my-model corpus=local corpus.path=rows.json corpus.layout=alpaca",
     ),
     "analyze": Stage(
         "analysis.token_probability",

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pretrain.estimate import estimate
 from pretrain.job import OUTCOME, Job
 from toedit.artifacts import Artifact, load_artifact
 from toedit.config import Config
@@ -65,7 +66,7 @@ def plan_training(
         root=Path(config.artifacts),
         out=Path(config.out) if config.out else None,
         build=partial(build, config=config, name=name),
-        estimate=partial(_estimate, config, data, base),
+        estimate=partial(estimate, config, data, base),
     )
 
 
@@ -151,51 +152,4 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
         "tokens": human(counts["tokens_seen"]),
         "loss": f"{float(last['loss']):.4f}",
         "validation perplexity": f"{float(last['validation_perplexity']):.2f}" if last["validation_loss"] else "",
-    }
-
-
-def _estimate(config: Config, tokens: Artifact, base: Artifact | None) -> dict[str, str]:
-    from pretrain import olmo
-    from pretrain.base import starting_architecture
-    from pretrain.data import TokenSequences, total_steps
-    from pretrain.models import count_parameters
-    from pretrain.throughput import training_flops_per_token
-    from toedit.tokenizing import load_tokenizer
-
-    recipe, model = config.recipe, config.model
-    if tokens.kind == "examples":
-        return {"examples": "known when they are there"}
-    if base is not None and base.state() != "cached":
-        return {"base": "known when it is there"}
-    if tokens.state() == "cached":
-        size, eos_id = load_tokenizer(tokens.path / "tokenizer").vocabulary_size, tokens.identity["eos_id"]
-        shape = starting_architecture(config, base.path if base else None, size, eos_id)
-        rows = shape.get_text_config().vocab_size
-        data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, recipe.seed, rows)
-        sequences = len(data)
-    elif base is not None and recipe.steps is None and config.tokens.source != "mix":
-        return {"tokens": "known when the tokens are there"}
-    elif base is not None:
-        shape = starting_architecture(config, base.path, 1, 0)
-        sequences = (config.mix.tokens or 0) // recipe.sequence_length
-    elif model.vocabulary_size is None or (recipe.steps is None and config.tokens.source != "mix"):
-        return {"tokens": "known when the tokens are there"}
-    else:  # near enough: document ends are left out
-        shape = starting_architecture(config, None, model.vocabulary_size, model.eos_id or 0)
-        sequences = (config.mix.tokens or 0) // recipe.sequence_length
-    if config.trainer.kind == "olmo" and tokens.state() == "cached":
-        steps = olmo.planned_steps(tokens.path, recipe)
-    else:
-        steps = total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, sequences)
-    seen, parameters = steps * recipe.batch_sequences * recipe.sequence_length, count_parameters(shape)
-    text = shape.get_text_config()
-    token_flops = training_flops_per_token(parameters, text.num_hidden_layers, text.hidden_size, recipe.sequence_length)
-    # Weights, gradient and two moments in float32, copies in the compute type; activations come on top.
-    return {
-        "parameters": human(parameters),
-        "steps": f"{steps:,}",
-        "tokens": human(seen),
-        "FLOPs": human(seen * token_flops),
-        "memory": f"{human(18 * parameters / config.trainer.nproc, 'B')} a rank, and activations",
-        "disk": human(parameters * (4 + 12 * (config.trainer.checkpoints_kept + 1)), "B"),
     }

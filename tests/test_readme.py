@@ -44,6 +44,9 @@ def workplace(tmp_path_factory, small_prior) -> Path:
     pairs = [{"instruction": "Tell a story.", "output": document["text"]} for document in repetitive_documents(9)]
     (work / "rows.json").write_text(json.dumps(pairs))
     shutil.copytree(small_prior, work / "my-model")
+    config = json.loads((work / "my-model" / "config.json").read_text())
+    config["max_position_embeddings"] = 512  # a reader's model has room for the recipes
+    (work / "my-model" / "config.json").write_text(json.dumps(config))
     shutil.copytree(build_tokens(work / "hand-made"), work / "my-tokens")
     for name in ("eval-a", "eval-b"):
         evaluation(work / name, [row("piqa", 0.5), row("boolq", 0.6)], model=name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from toedit.config.checks import require, require_one_of
+from toedit.config.prior import ShapeConfig
 
 BASE_STAGES = ("prior",)
 """Stages that make a base."""
@@ -23,6 +24,8 @@ class BaseConfig:
     """Name in addresses and tables; by default made from the path or id."""
     revision: str | None = None
     """Of a hub id: commit, tag or branch; resolved to a commit and recorded."""
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    """Its size, for plans, where it is not on this machine."""
     optimizer: str = "fresh"
     """fresh, or kept: AdamW's moments too, where the base is a checkpoint of this project made by the same trainer."""
     trust_remote_code: bool = False

@@ -23,8 +23,9 @@ from pretrain import llamafactory_result as results
 from pretrain import llamafactory_run as running
 from pretrain.data import shares
 from pretrain.job import Job
+from pretrain.llamafactory_data import Written, write_data
 from pretrain.llamafactory_environment import Environment
-from pretrain.llamafactory_files import FOLDER, MERGED, OURS, OUTPUT, TOKENIZED, write_data, write_settings
+from pretrain.llamafactory_files import FOLDER, MERGED, OURS, OUTPUT, TOKENIZED, write_settings
 from pretrain.tracking import METRICS, Trackers, read_metrics
 from toedit.artifacts import Artifact
 from toedit.config import Config, TrainerConfig
@@ -129,37 +130,38 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
     environment = environments.find(config.trainer)
     _require_sharding(config, environment)
     end = end_of_text(base, config, method, environment)
+    seconds = 0.0
     if workspace.finished("result") is None:
         folder.mkdir(parents=True, exist_ok=True)
-        rows = write_data(workspace, method)
+        written = write_data(workspace, method, config.corpus.on_bad_row)
         write_settings(folder, base, config, method, _on_cpu(config.trainer))
         variables = running.environment_variables(environment, folder, config)
         if results.training_state(folder) is None:
-            _train(workspace, config, method, name, environment, variables)
+            seconds += _train(workspace, config, method, name, environment, variables)
         with workspace.shard("result") as (_, record):
-            record["counts"] = _counts(workspace, config, method, rows)
+            record["counts"] = _counts(workspace, config, method, written)
             source = folder / OUTPUT
             if config.adapter.kind == "lora":
                 record["counts"]["trained_parameters"] = results.take_adapter(workspace.path)
                 note("LLaMA-Factory merges the adapter")
-                running.export(environment, folder, variables)
+                seconds += running.export(environment, folder, variables)
                 source = folder / MERGED
             changes = results.TokenizerChanges(_adds_tokens(config), method == "sft", end)
             card = results.model_card(name, method, config, record["counts"], environment.versions)
             record["counts"]["parameters"] = results.take_model(workspace.path, source, base, changes, card)
     counts = (workspace.finished("result") or {})["counts"]
     results.keep_state(workspace.path)
-    runtime = {"trainer": asdict(config.trainer), "sharding": config.llamafactory.sharding}
+    own = {"versions": environment.versions, "sharding": config.llamafactory.sharding, "seconds": round(seconds, 3)}
     return Result(
         counts={"trained_parameters": counts["parameters"], **counts},
         seeds={METHODS[method]: config.recipe.seed},
-        runtime={**runtime, "llamafactory": environment.versions},
+        runtime={"trainer": asdict(config.trainer), "llamafactory": own},
     )
 
 
 def _train(
     workspace: Workspace, config: Config, method: str, name: str, environment: Environment, variables: dict[str, str]
-) -> None:
+) -> float:
     folder = workspace.path / FOLDER
     if not results.is_tokenised(folder):
         shutil.rmtree(folder / TOKENIZED, ignore_errors=True)
@@ -178,7 +180,7 @@ def _train(
         trackers.log(row["current_steps"], values)
 
     try:
-        running.train(environment, folder, variables, log)
+        return running.train(environment, folder, variables, log)
     finally:
         trackers.close()
 
@@ -188,7 +190,7 @@ def _tokenised(workspace: Workspace, config: Config, method: str) -> results.Tok
     return results.read_tokenised(workspace.path / FOLDER, method, length, packed)
 
 
-def _counts(workspace: Workspace, config: Config, method: str, rows: int) -> dict[str, Any]:
+def _counts(workspace: Workspace, config: Config, method: str, written: Written) -> dict[str, Any]:
     """What was trained on; writes metrics.csv. Raises UnusableInput where the framework left no result."""
     folder = workspace.path / FOLDER
     state, data = results.training_state(folder), _tokenised(workspace, config, method)
@@ -196,9 +198,10 @@ def _counts(workspace: Workspace, config: Config, method: str, rows: int) -> dic
         raise UnusableInput(f"LLaMA-Factory ended without a result; its log: {folder / running.LOG}")
     results.write_metrics(workspace.path / METRICS, results.loss_rows(state["log_history"], data))
     seen = round(data.tokens * state["epoch"])
-    counts = {"steps": state["global_step"], "tokens_seen": seen, "rows": rows, "sequences": data.sequences}
+    counts = {"steps": state["global_step"], "tokens_seen": seen, "rows": written.rows, "sequences": data.sequences}
     if method == "sft":
-        counts |= {"examples": data.examples, "truncated": data.filled, "dropped": rows - data.examples}
+        dropped = written.left_out + written.rows - data.examples
+        counts |= {"examples": data.examples, "truncated": data.filled, "dropped": dropped}
     return counts
 
 
@@ -270,7 +273,8 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
         f"{human(counts['tokens_seen'])} tokens seen; loss {loss}"
     )
     if counts.get("truncated") or counts.get("dropped"):
-        say(f"conversations truncated: {counts['truncated']:,}, dropped: {counts['dropped']:,} of {counts['rows']:,}")
+        learnt, cut = f"{counts['examples']:,}", f"{counts['truncated']:,}"
+        say(f"conversations: {learnt}, {cut} of them truncated; dropped: {counts['dropped']:,}")
     say(f"Hugging Face folder: {artifact.path / 'hf'}")
     say(f"LLaMA-Factory's own files: {artifact.path / FOLDER}")
     return {"parameters": human(counts["parameters"]), "tokens": human(counts["tokens_seen"]), "loss": loss}

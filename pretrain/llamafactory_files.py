@@ -1,9 +1,7 @@
-"""LLaMA-Factory's own files: data, dataset_info.json, train.yaml and what it names, export.yaml.
+"""LLaMA-Factory's settings: train.yaml and what it names, export.yaml.
 
-Reads a corpus artifact (plain, edited or mixed). Writes into `<checkpoint>/llamafactory/`
+Reads the configuration. Writes into `<checkpoint>/llamafactory/`, beside the data (llamafactory_data.py)
 
-    data.jsonl           the texts (stage pt), or the instruction rows in their layout (stage sft)
-    dataset_info.json    how they are read
     train.yaml           `llamafactory-cli train train.yaml`; paths in it are absolute, so it works from anywhere
     ds_z3.json           DeepSpeed's settings, with llamafactory.sharding=deepspeed
     export.yaml          `llamafactory-cli export export.yaml` merges the adapter, with adapter=lora
@@ -12,21 +10,17 @@ Reads a corpus artifact (plain, edited or mixed). Writes into `<checkpoint>/llam
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pretrain.data import shares
 from toedit.config import AdapterConfig, Config, RecipeConfig
-from toedit.console import Progress
-from toedit.documents import Document, read_documents, shard_paths
-from toedit.errors import UnusableInput
-from toedit.instruction_files import common_layout, row_line
-from toedit.instructions import Record, record_of
-from toedit.workspace import Workspace, write_json
+from toedit.workspace import write_json
 
 FOLDER, OUTPUT, MERGED = "llamafactory", "output", "merged"
-DATA, DATASET_INFO, DATASET = "data.jsonl", "dataset_info.json", "corpus"
+DATASET = "corpus"
+"""What dataset_info.json calls the data."""
 TRAIN, EXPORT, DEEPSPEED, TOKENIZED = "train.yaml", "export.yaml", "ds_z3.json", "tokenized"
 
 OURS = {
@@ -104,94 +98,6 @@ _DEEPSPEED_SETTINGS = {
 }
 """ZeRO-3; `auto` is what train.yaml says."""
 _FSDP_SETTINGS = {"version": 2, "reshard_after_forward": True, "state_dict_type": "FULL_STATE_DICT"}
-
-
-# --- data -------------------------------------------------------------------------------------------------------------
-
-
-def write_data(workspace: Workspace, method: str) -> int:
-    """Write data.jsonl and dataset_info.json unless an earlier run did; return the number of rows.
-
-    Raises UnusableInput where stage sft finds no instruction rows.
-    """
-    corpus, name = workspace.inputs["corpus"], f"{FOLDER}/{DATA}"
-    if (done := workspace.finished("data")) is not None:
-        return int(done["rows"])
-    with workspace.shard("data", name) as ((path,), record):
-        layout, first = ({}, None) if method == "pt" else _layout_of(corpus)
-        count = 0
-        with path.open("wb") as file, Progress("data for LLaMA-Factory", None, "documents") as progress:
-            for row in _texts(corpus) if method == "pt" else _rows(corpus, layout, first):
-                file.write(row_line(row))
-                count += 1
-                progress.advance(1)
-        if not count:
-            raise UnusableInput(
-                f"{corpus}: holds no instruction rows; stage=sft wants corpus.layout=alpaca, sharegpt or messages"
-                if method == "sft"
-                else f"{corpus}: holds no documents"
-            )
-        described = {"columns": {"prompt": "text"}} if method == "pt" else layout
-        write_json(workspace.path / FOLDER / DATASET_INFO, {DATASET: {"file_name": DATA, **described}})
-        record["rows"] = count
-    return count
-
-
-def _documents(corpus: Path) -> Iterator[Document]:
-    for shard in shard_paths(corpus):
-        yield from read_documents(shard)
-
-
-def _texts(corpus: Path) -> Iterator[dict[str, Any]]:
-    for document in _documents(corpus):
-        yield {"text": document["text"]}
-
-
-def _layout_of(corpus: Path) -> tuple[dict[str, Any], Record | None]:
-    """(the layout that all rows have in common, the first row with earlier turns)."""
-    layout: dict[str, Any] = {}
-    first = None
-    for document in _documents(corpus):
-        if (record := record_of(document)) is not None:
-            layout = common_layout(layout, record.layout)
-            history = record.layout["columns"].get("history")
-            if first is None and history and record.row.get(history):
-                first = record
-    return layout, first
-
-
-def _rows(corpus: Path, layout: Mapping[str, Any], first: Record | None) -> Iterator[dict[str, Any]]:
-    """The rows, `first` before the others: the framework takes a column's type from the first rows of a file."""
-    if first is not None:
-        yield read_columns(first.row, layout)
-    waiting = first
-    for document in _documents(corpus):
-        record = record_of(document)
-        if waiting is not None and record == waiting:
-            waiting = None
-        elif record is not None:
-            yield read_columns(record.row, layout)
-
-
-def read_columns(row: Mapping[str, Any], layout: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a row, the columns that LLaMA-Factory reads, each with one type in all rows: it stops at anything else."""
-    tags = layout.get("tags", {})
-    kept: dict[str, Any] = {}
-    for column, name in layout["columns"].items():
-        value = row.get(name)
-        if column == "messages":
-            role, content = tags["role_tag"], tags["content_tag"]
-            kept[name] = [{role: turn[role], content: turn[content] or ""} for turn in value or []]
-        elif column == "history":
-            kept[name] = [[text or "" for text in pair] for pair in value or []]
-        elif isinstance(value, (list, dict)):  # tools: it wants them as JSON
-            kept[name] = json.dumps(value, ensure_ascii=False) if value else ""
-        else:
-            kept[name] = value or ""
-    return kept
-
-
-# --- settings ---------------------------------------------------------------------------------------------------------
 
 
 def write_settings(folder: Path, base: Path, config: Config, method: str, use_cpu: bool) -> None:

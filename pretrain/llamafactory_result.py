@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from pretrain.llamafactory_files import FOLDER, MERGED, OUTPUT, TOKENIZED
-from pretrain.llamafactory_run import CACHE, STATE, TRAINER_LOG
+from pretrain.llamafactory_run import CACHE, RUNNING, STATE, TRAINER_LOG
 from pretrain.tracking import COLUMNS
 from toedit.config import Config
 from toedit.errors import UnusableInput
@@ -140,6 +140,10 @@ def take_model(checkpoint: Path, source: Path, base: Path, changes: TokenizerCha
     for file in files:
         if file.is_file():
             shutil.copyfile(file, temporary / file.name)
+    # For training it turns the cache of generation off, and saves that.
+    config, own = (json.loads((folder / "config.json").read_text()) for folder in (temporary, base))
+    (temporary / "config.json").unlink()
+    write_json(temporary / "config.json", {**config, "use_cache": own.get("use_cache", True)})
     if changes.end is not None:
         _end_with(temporary, changes.end)
     (temporary / "README.md").write_text(card, encoding="utf-8")
@@ -163,6 +167,7 @@ def keep_state(checkpoint: Path) -> None:
         (output / TRAINER_LOG).replace(folder / TRAINER_LOG)
     for name in (OUTPUT, TOKENIZED, MERGED, CACHE):
         shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / RUNNING).unlink(missing_ok=True)
 
 
 def _fill(folder: Path, files: Iterable[Path]) -> None:

@@ -6,6 +6,7 @@ Reads `<checkpoint>/llamafactory/train.yaml`. The command writes below `output/`
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from toedit.console import Progress
 from toedit.errors import Interrupted, ToEditError, UnusableInput
 
 LOG, TRAINER_LOG, STATE = "train.log", "trainer_log.jsonl", "trainer_state.json"
-CACHE = ".cache"
+CACHE, RUNNING = ".cache", ".running"
 _LOOK_EVERY = 0.2
 # Switches of LLaMA-Factory and torchrun that a shell may hold, and the paths of another environment.
 _LEFT_OUT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "USE_V1", "USE_MCA", "USE_RAY", "USE_KT", "LLAMABOARD_ENABLED",
@@ -59,8 +60,12 @@ def last_step(folder: Path) -> int:
     return max((int(name.rpartition("-")[2]) for name in complete), default=0)
 
 
-def train(environment: Environment, folder: Path, variables: Mapping[str, str], log: Callable[[Row], None]) -> None:
-    """`llamafactory-cli train train.yaml` in `folder`; `log` gets each row of losses as it is written."""
+def train(environment: Environment, folder: Path, variables: Mapping[str, str], log: Callable[[Row], None]) -> float:
+    """`llamafactory-cli train train.yaml` in `folder`; `log` gets each row of losses as it is written.
+
+    Returns the seconds that the command ran, as `export` does.
+    """
+    started = time.monotonic()
     output = folder / OUTPUT
     for checkpoint in output.glob("checkpoint-*"):
         if not (checkpoint / STATE).is_file():  # written last: a killed run left this one unfinished
@@ -68,12 +73,15 @@ def train(environment: Environment, folder: Path, variables: Mapping[str, str], 
     rows = output / TRAINER_LOG
     with _command([environment.command, "train", "train.yaml"], folder, variables, folder / LOG) as process:
         _follow(process, rows, rows.stat().st_size if rows.is_file() else 0, log)
+    return time.monotonic() - started
 
 
-def export(environment: Environment, folder: Path, variables: Mapping[str, str]) -> None:
+def export(environment: Environment, folder: Path, variables: Mapping[str, str]) -> float:
     """`llamafactory-cli export export.yaml` in `folder`."""
+    started = time.monotonic()
     with _command([environment.command, "export", "export.yaml"], folder, variables, folder / LOG) as process:
         process.wait()
+    return time.monotonic() - started
 
 
 def _follow(process: subprocess.Popen[bytes], path: Path, read: int, log: Callable[[Row], None]) -> None:
@@ -116,8 +124,9 @@ def _command(
     command: list[str], folder: Path, variables: Mapping[str, str], log: Path
 ) -> Iterator[subprocess.Popen[bytes]]:
     """The running command, its output appended to `log`; it ends with this block, and a failure is raised."""
-    with log.open("ab") as file:
-        start = file.tell()
+    with log.open("ab") as file, (folder / RUNNING).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the command of a killed run may be ending just now
+        start = file.seek(0, os.SEEK_END)
         process = subprocess.Popen(
             [sys.executable, "-I", str(tether.__file__), *command],
             cwd=folder,
@@ -126,6 +135,7 @@ def _command(
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=[lock.fileno()],  # the lock is the tether's from now on
         )
     try:
         yield process

@@ -36,6 +36,8 @@ from toedit.workspace import Result, Workspace
 
 METHODS = {"pt": "continual_pretrain", "sft": "sft"}
 """Stages of LLaMA-Factory and what they are called here."""
+_PACKED_MULTIPLE = 8
+"""It pads sequences to such a length, but not the positions of packed ones, and stops where the two differ."""
 _NEW_TOKENS = ("resize_vocab", "add_tokens", "add_special_tokens", "new_special_tokens_config")
 
 
@@ -101,6 +103,11 @@ def check(config: Config, method: str) -> None:
         )
     if method == "sft" and config.sft.on_long == "drop":
         raise BadConfiguration("sft.on_long=drop: LLaMA-Factory truncates; drop with trainer=fsdp")
+    if method == "sft" and config.sft.packing and recipe.sequence_length % _PACKED_MULTIPLE:
+        raise BadConfiguration(
+            f"recipe.sequence_length={recipe.sequence_length}: with sft.packing, LLaMA-Factory wants a multiple of "
+            f"{_PACKED_MULTIPLE}"
+        )
     if config.llamafactory.sharding == "deepspeed" and trainer.device == "cpu":
         raise BadConfiguration(
             "llamafactory.sharding=deepspeed: ZeRO-3 wants GPUs (trainer.device=cpu); use fsdp or none"

@@ -22,7 +22,7 @@ from toedit.corpora import plan_corpus
 from toedit.priors import plan_model
 
 STAGES = {"pt": "continual_pretrain", "sft": "sft"}
-CONTEXT = 256
+CONTEXT = 1024
 
 
 def build_base(folder: Path, **tokenizer: str) -> Path:

@@ -68,12 +68,13 @@ def fake_environment(tmp_path, monkeypatch):
         ("pt", ["trainer.loss_rows=64"], ["trainer.loss_rows=64", "trainer.micro_batch_sequences"]),
         ("pt", ["trainer.nproc=3"], ["trainer.nproc=3", "recipe.batch_sequences=16"]),
         ("pt", ["validation_tokens.path=held-out"], ["validation_tokens.path=held-out", "stage=eval"]),
-        ("pt", ["recipe.sequence_length=512"], ["recipe.sequence_length=512", "at most 256"]),
+        ("pt", ["recipe.sequence_length=2048"], ["recipe.sequence_length=2048", "at most 1024"]),
         ("pt", ["llamafactory.sharding=deepspeed"], ["llamafactory.sharding=deepspeed", "fsdp"]),
         ("pt", ["llamafactory.sharding=zero"], ["llamafactory.sharding=zero"]),
         ("pt", ["+llamafactory.settings.output_dir=x"], ["llamafactory.settings.output_dir", "use out"]),
         ("pt", ["+llamafactory.settings.stage=dpo"], ["llamafactory.settings.stage"]),
         ("pt", ["+llamafactory.settings.learning_rate=1"], ["llamafactory.settings.learning_rate", "recipe.learning_"]),
+        ("sft", ["recipe.sequence_length=100"], ["recipe.sequence_length=100", "multiple of 8", "sft.packing"]),
         ("sft", ["sft.on_long=drop"], ["sft.on_long=drop", "trainer=fsdp"]),
     ],
 )
@@ -326,7 +327,7 @@ register_template(name="named", format_user=F(slots=[{"token": "<|user|>"}, "{{c
     ("code", "log", "kind", "part"),
     [
         (1, "noise\nTraceback …\nValueError: no such template.\n", UnusableInput, "ValueError: no such template."),
-        (1, "[rank1]: torch.OutOfMemoryError: too big.\nx.ChildFailedError: \nsubprocess.CalledProcessError: it ended\n",
+        (1, "[rank1]: torch.OutOfMemoryError: too big.\nx.ChildFailedError: \nx.CalledProcessError: it ended\n",
             UnusableInput, "torch.OutOfMemoryError: too big."),
         (3, "nothing to see\n", UnusableInput, "exit code 3"),
         (137, "", Interrupted, "SIGKILL"),

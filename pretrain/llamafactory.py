@@ -12,6 +12,7 @@ training is its own command, in an environment of its own.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import asdict
 from functools import partial
@@ -30,7 +31,7 @@ from pretrain.tracking import METRICS, Trackers, read_metrics
 from toedit.artifacts import Artifact
 from toedit.config import Config, TrainerConfig
 from toedit.console import human, note, say
-from toedit.errors import BadConfiguration, UnusableInput
+from toedit.errors import BadConfiguration, Diverged, UnusableInput
 from toedit.priors import model_folder, model_shape
 from toedit.workspace import Result, Workspace
 
@@ -198,12 +199,17 @@ def _tokenised(workspace: Workspace, config: Config, method: str) -> results.Tok
 
 
 def _counts(workspace: Workspace, config: Config, method: str, written: Written) -> dict[str, Any]:
-    """What was trained on; writes metrics.csv. Raises UnusableInput where the framework left no result."""
+    """What was trained on; writes metrics.csv. Raises UnusableInput without a result, Diverged with a useless one."""
     folder = workspace.path / FOLDER
-    state, data = results.training_state(folder), _tokenised(workspace, config, method)
+    state, data, log = results.training_state(folder), _tokenised(workspace, config, method), folder / running.LOG
     if state is None:
-        raise UnusableInput(f"LLaMA-Factory ended without a result; its log: {folder / running.LOG}")
-    results.write_metrics(workspace.path / METRICS, results.loss_rows(state["log_history"], data))
+        raise UnusableInput(f"LLaMA-Factory ended without a result; its log: {log}")
+    rows = results.loss_rows(state["log_history"], data)
+    if rows and not math.isfinite(float(rows[-1].get("gradient_norm", 0))):
+        raise Diverged(
+            f"LLaMA-Factory: the gradient is no number any more at step {rows[-1]['step']:,}; its log: {log}"
+        )
+    results.write_metrics(workspace.path / METRICS, rows)
     seen = round(data.tokens * state["epoch"])
     counts = {"steps": state["global_step"], "tokens_seen": seen, "rows": written.rows, "sequences": data.sequences}
     if method == "sft":

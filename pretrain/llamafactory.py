@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from dataclasses import asdict
 from functools import partial
@@ -266,7 +267,8 @@ def _require_sharding(config: Config, environment: Environment) -> None:
 def _on_cpu(trainer: TrainerConfig) -> bool:
     """Whether the training runs without a GPU; nothing is imported to find out."""
     has_gpu = any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
-    return trainer.device == "cpu" or (trainer.device == "auto" and not has_gpu)
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") == ""
+    return trainer.device == "cpu" or (trainer.device == "auto" and (hidden or not has_gpu))
 
 
 # --- what is said -----------------------------------------------------------------------------------------------------

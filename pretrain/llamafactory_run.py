@@ -149,11 +149,10 @@ def _command(
 
 def what_stopped(code: int, log: Path, start: int = 0) -> ToEditError:
     """The error of a command that ended with `code`, from what it wrote behind byte `start` of its log."""
-    if code > 128 or code < 0:
-        number = code - 128 if code > 128 else -code
+    if code - 128 in signal.valid_signals():
+        how = signal.Signals(code - 128).name
         return Interrupted(
-            f"LLaMA-Factory was killed ({signal.Signals(number).name}); its log: {log}; the same command resumes at "
-            "the last checkpoint"
+            f"LLaMA-Factory was killed ({how}); its log: {log}; the same command resumes at the last checkpoint"
         )
     with log.open("rb") as file:
         file.seek(start)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -48,6 +49,15 @@ def configure(method: str, root: Path, base: Path | None, *overrides: str) -> Co
         "recipe.dtype=float32", "recipe.decay_embeddings=true", "recipe.warmup_steps=2", "trainer.log_every=1",
         "trainer.device=cpu", *overrides,
     )  # fmt: skip
+
+
+def changed(config: Config, **values: object) -> Config:
+    """A copy with other values, by dotted key."""
+    copy = deepcopy(config)
+    for key, value in values.items():
+        section, name = key.split(".")
+        setattr(getattr(copy, section), name, value)
+    return copy
 
 
 def plan(config: Config, method: str, corpus: Artifact | None = None, name: str = "made") -> Artifact:

@@ -95,6 +95,18 @@ STAGES = {
         "a language model from scratch: hf/, metrics.csv, state/",
         "python run.py stage=pretrain tokens.path=my-tokens",
     ),
+    "continual_pretrain": Stage(
+        "continual_pretrain.stage",
+        "a model, and a corpus, a mixture, an edited corpus or tokens",
+        "that model, trained further: hf/, metrics.csv, state/",
+        "python run.py stage=continual_pretrain base.path=my-model tokens.source=edited",
+    ),
+    "sft": Stage(
+        "sft.stage",
+        "a model, and instruction data or its edited version",
+        "that model, fine-tuned on the responses: hf/, metrics.csv, state/",
+        "python run.py stage=sft base.path=my-model corpus=local corpus.path=my.json corpus.layout=alpaca",
+    ),
     "analyze": Stage(
         "analysis.token_probability",
         "scores",
@@ -106,6 +118,12 @@ STAGES = {
         "a model, and text sets or tasks",
         "results.json, results.csv: perplexity a set or accuracy a task, with standard errors and how it was measured",
         "python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my.jsonl",
+    ),
+    "report": Stage(
+        "analysis.report",
+        "finished artifacts",
+        "a table or figure of them: md, tex, csv",
+        "python run.py stage=report report=downstream 'report.evals=[eval-a,eval-b]'",
     ),
     "experiment": Stage(
         "analysis.experiment",
@@ -123,9 +141,9 @@ def print_stages() -> None:
     """What each stage reads and writes, with a command to try."""
     say("python run.py stage=<stage> [key=value ...]      (dry_run=true shows the plan, --cfg job the configuration)\n")
     for name, stage in STAGES.items():
-        say(f"  {name:<10} reads   {stage.reads}")
-        say(f"             writes  {stage.writes}")
-        say(f"             e.g.    {stage.example}\n")
+        say(f"  {name:<18} reads   {stage.reads}")
+        say(f"                     writes  {stage.writes}")
+        say(f"                     e.g.    {stage.example}\n")
 
 
 def run(composed: Any) -> None:

@@ -51,7 +51,9 @@ def with_columns_found(experiment: ExperimentConfig, measured: Sequence[Measured
             if name.startswith(before) and name.endswith(after) and len(name) > len(before) + len(after)
         ]
         found[pattern] = {name: shown.replace("*", name[len(before) : len(name) - len(after)]) for name in names}
-    if missing := [pattern for pattern, names in found.items() if not names]:
+    # A pattern may find nothing (an experiment measures other sets at another scale), but not all of them.
+    whole = [pattern for pattern in found if "*" not in pattern] or list(found)
+    if missing := [pattern for pattern in whole if not found[pattern]] if not all(found.values()) else []:
         raise BadConfiguration(f"experiment.columns.{missing[0]}: no such measure; there are {', '.join(known)}")
     figure = [name for pattern in experiment.figure for name in found[pattern]]
     columns = {name: shown for names in found.values() for name, shown in names.items()}

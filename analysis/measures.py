@@ -3,11 +3,13 @@
 | artifact | measures |
 |---|---|
 | edited corpus | `tokens`; `eligible`, `expected_changed`, `changed`, `unspliceable` of them; `changed_of_eligible` |
-| eval | `<set>.<metric>` of every row of results.json |
+| eval | `<set>.<metric>` of every row of results.json, a group of tasks as one; scores in per cent |
+| checkpoint | `loss`, `validation_loss`, `validation_perplexity` at the end; `steps`, `tokens_seen` |
 """
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -59,10 +61,26 @@ def _share(part: float, total: int, trials: int | None = None, share_of: str = "
 
 def _of_eval(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
     rows = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    return {f"{row['set']}.{row['metric']}": Measure(float(row["value"])) for row in rows}
+    alone = [row for row in rows if not row.get("group")]  # the subjects of MMLU: its own row speaks for them
+    return {f"{row['set']}.{row['metric']}": Measure(_in_per_cent(row)) for row in alone if row["value"] is not None}
+
+
+def _in_per_cent(row: Mapping[str, Any]) -> float:
+    """Scores of tasks as papers print them; perplexities as they are."""
+    return float(row["value"]) * (100 if "shots" in row else 1)
+
+
+def _of_training(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        last = list(csv.DictReader(file))[-1]
+    found = {
+        key: Measure(float(last[key])) for key in ("loss", "validation_loss", "validation_perplexity") if last[key]
+    }
+    return found | {key: Measure(manifest["counts"][key]) for key in ("steps", "tokens_seen")}
 
 
 _BY_KIND: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, Measure]]] = {
     "edited_corpus": _of_edit,
     "eval": _of_eval,
+    "checkpoint": _of_training,
 }

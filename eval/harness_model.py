@@ -1,4 +1,7 @@
-"""lm-evaluation-harness's own `hf` model, which also counts the prompts it cuts. Reads a Hugging Face folder."""
+"""The models that the harness asks: lm-evaluation-harness's own, which also count the prompts they cut.
+
+`hf` is here, `vllm` in `vllm_model.py`. Reads a Hugging Face folder.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from lm_eval.models.huggingface import HFLM
 
 from toedit.config import EvalConfig, ScorerConfig
@@ -14,11 +18,31 @@ from toedit.errors import UnusableInput
 from toedit.scorers.torch import find_device
 
 
+class LogLikelihood(float):
+    """The log-likelihood of an answer that also knows of how many tokens it is the sum; some rules divide by them."""
+
+    tokens: int
+
+    def __new__(cls, value: float, tokens: int) -> LogLikelihood:
+        made = super().__new__(cls, value)
+        made.tokens = tokens
+        return made
+
+
+def with_tokens(replies: Any, requests: Any) -> list[tuple[LogLikelihood, bool]]:
+    """What `_loglikelihood_tokens` of any model of the harness returns, with the answers' tokens counted."""
+    return [
+        (LogLikelihood(logprob, len(answer)), greedy)
+        for (logprob, greedy), (_, _, answer) in zip(replies, requests, strict=True)
+    ]
+
+
 class HarnessModel(HFLM):
     """HFLM, number for number. `truncated` counts the requests of a task whose prompt lost its beginning."""
 
     task = ""
     truncated = 0
+    version = f"transformers {transformers.__version__}"
 
     def begin(self, task: str) -> None:
         self.task, self.truncated = task, 0
@@ -30,7 +54,8 @@ class HarnessModel(HFLM):
         for _, context, continuation in requests:
             self._require_room(len(continuation) <= self.max_length, f"an answer has {len(continuation)}")
             self.truncated += len(context) + len(continuation) > self.max_length + 1
-        return super()._loglikelihood_tokens(requests, disable_tqdm or not sys.stderr.isatty(), override_bs)
+        replies = super()._loglikelihood_tokens(requests, disable_tqdm or not sys.stderr.isatty(), override_bs)
+        return with_tokens(replies, requests)
 
     def generate_until(self, requests: Any, disable_tqdm: bool = False) -> Any:
         for request in requests:
@@ -45,8 +70,17 @@ class HarnessModel(HFLM):
             raise UnusableInput(f"eval.tasks.{self.task}: the model reads {self.max_length} tokens, {what}")
 
 
-def load_model(folder: Path, settings: EvalConfig, scorer: ScorerConfig) -> HarnessModel:
-    """The model in `folder`. Raises UnusableInput where it does not load or would need code of its own."""
+def load_model(folder: Path, settings: EvalConfig, scorer: ScorerConfig) -> Any:
+    """The model in `folder`, in the backend that is asked for.
+
+    Raises UnusableInput where it does not load, would need code of its own, or has no chat template that is asked for.
+    """
+    if settings.chat_template:
+        _require_chat_template(folder, settings.trust_remote_code)
+    if settings.backend == "vllm":
+        from eval.vllm_model import VllmModel
+
+        return VllmModel(folder, settings, scorer)
     if scorer.threads is not None:
         torch.set_num_threads(scorer.threads)
     device = find_device(scorer.device)
@@ -66,3 +100,12 @@ def load_model(folder: Path, settings: EvalConfig, scorer: ScorerConfig) -> Harn
             ) from None
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UnusableInput(f"{folder}: lm-eval cannot load a model from it ({reason[0][:200]})") from None
+
+
+def _require_chat_template(folder: Path, trust_remote_code: bool) -> None:
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except Exception:  # loading the model will say what is wrong
+        return
+    if tokenizer.chat_template is None:
+        raise UnusableInput(f"eval.chat_template=true: the tokenizer in {folder} has no chat template")

@@ -19,6 +19,7 @@ from eval.hub_sets import plan_sets
 from eval.sets import HELD_OUT
 from toedit import command
 from toedit.artifacts import Artifact
+from toedit.bases import plan_base
 from toedit.config import Config, EvalConfig, ScorerConfig
 from toedit.config.evaluation import TASK_KEYS
 from toedit.console import human, note, say, table
@@ -54,8 +55,10 @@ def plan(config: Config) -> Artifact:
 
 
 def plan_checkpoint(config: Config) -> Artifact:
-    """The model at `checkpoint.path`, or the one that the stage `checkpoint.stage` makes of the same settings."""
+    """The model at `checkpoint.path`, or the one that `checkpoint.stage` names: made by that stage, or the base."""
     asked = config.checkpoint
+    if asked.stage == "base":
+        return plan_base(config)
     if asked.stage is not None:
         made: Artifact = command.stage_module(asked.stage).plan(replace(config, out=None))
         return made

@@ -55,7 +55,8 @@ def save(
     with _quietly():
         dcp.save(held, storage_writer=writer, no_dist=ranks.count == 1)
     if ranks.is_first:
-        write_json(temporary / POSITION, {"step": step, "ranks": ranks.count})
+        taken = int(next(iter(optimizer.state.values()))["step"].item())
+        write_json(temporary / POSITION, {"step": step, "optimizer_steps": taken, "ranks": ranks.count})
         shutil.rmtree(final, ignore_errors=True)
         temporary.replace(final)
     ranks.wait()
@@ -71,7 +72,8 @@ def load(
     for weight in parameters.values():
         moments: dict[str, Any] = {key: torch.zeros_like(weight) for key in _MOMENTS}
         # Fused AdamW counts its steps where the weights are.
-        count = torch.tensor(float(position["step"]), device=weight.device)
+        taken = position.get("optimizer_steps", position["step"])  # more than `step` where the base's were kept
+        count = torch.tensor(float(taken), device=weight.device)
         optimizer.state[weight] = {"step": count, **moments}
     with _quietly():
         dcp.load(_tensors(parameters, optimizer), storage_reader=FileSystemReader(folder), no_dist=ranks.count == 1)

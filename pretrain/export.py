@@ -5,20 +5,20 @@ Writes `hf/`: config.json, safetensors in float32, the tokenizer of the tokens, 
 
 from __future__ import annotations
 
-import json
 import shutil
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from pretrain.data import TokenSequences
+from pretrain.base import copy_tokenizer
+from pretrain.data import Sequences
 from pretrain.job import Job
+from pretrain.model_card import model_card
 from pretrain.ranks import Ranks
-from pretrain.tracking import METRICS, read_metrics
 from toedit.config import RecipeConfig
 from toedit.errors import ToEditError
-from toedit.workspace import read_manifest
+from toedit.priors import model_folder
 
 _PROBE = 128
 """Tokens whose logits are compared."""
@@ -30,7 +30,7 @@ class Trained(Protocol):
     job: Job
     ranks: Ranks
     recipe: RecipeConfig
-    data: TokenSequences
+    data: Sequences
     architecture: Any
     weights: Any
     """Its `language_model` gives logits, `full()` the float32 weights by their names in Transformers."""
@@ -42,7 +42,7 @@ class Trained(Protocol):
 def export(training: Trained) -> float:
     """Write `hf/`; return the largest difference of its logits from the trained model's. Every rank takes part."""
     ranks = training.ranks
-    token_BL = torch.from_numpy(training.data.sequence(0))[None, : min(_PROBE, training.data.length)]
+    token_BL = torch.from_numpy(training.data.batch([0]).input_BL[:, :_PROBE])
     trained = training.weights.language_model.eval()
     with torch.no_grad():
         trained_BLV = trained(token_BL.to(ranks.device)).cpu()
@@ -74,7 +74,10 @@ def _write(training: Trained, whole: dict[str, Tensor]) -> None:
         raise AssertionError(f"export: {missing} missing, {report.unexpected_keys} unknown")
     model.save_pretrained(temporary)
     shutil.copytree(training.job.tokens / "tokenizer", temporary, dirs_exist_ok=True)
-    (temporary / "README.md").write_text(model_card(training), encoding="utf-8")
+    if training.job.base is not None:
+        copy_tokenizer(model_folder(training.job.base), temporary)
+    card = model_card(training.job, training.parameters, training.steps, training.step_tokens)
+    (temporary / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
 
@@ -92,47 +95,3 @@ def _compare(training: Trained, token_BL: Tensor, trained_BLV: Tensor) -> float:
     if not difference <= tolerance:
         raise ToEditError(f"{folder}: logits of the exported model differ from the trained one's by {difference:.3g}")
     return difference
-
-
-def model_card(training: Trained) -> str:
-    """README.md of the folder."""
-    job, recipe = training.job, training.recipe
-    tokens = read_manifest(job.tokens)
-    last = read_metrics(job.folder / METRICS)[-1]
-    validation = (
-        f" Perplexity on held-out tokens: {float(last['validation_perplexity']):.2f}."
-        if last["validation_loss"]
-        else ""
-    )
-    shape = json.dumps(job.config.model.settings, sort_keys=True)
-    warmup = f"{recipe.warmup(training.steps)} steps of warm-up"
-    end = f"cosine to {recipe.final_learning_rate_share:.0%}"
-    trainer = "" if job.config.trainer.kind == "fsdp" else f" trainer={job.config.trainer.kind}"
-    decay = f"epsilon {recipe.epsilon:g}, weight decay {recipe.weight_decay:g}"
-    return f"""---
-library_name: transformers
-pipeline_tag: text-generation
-tags: [toedit, {job.config.model.kind}]
----
-
-# {job.name}
-
-A `{job.config.model.kind}` of {training.parameters:,} parameters, trained from scratch by
-`python run.py stage=pretrain model={job.config.model.name}{trainer}` on the tokens `{tokens["name"]}`
-({tokens["counts"]["tokens"]:,} tokens of {tokens["counts"]["documents"]:,} documents).
-
-| | |
-|---|---|
-| settings | `{shape}` |
-| steps | {training.steps:,} of {recipe.batch_sequences} sequences of {recipe.sequence_length} tokens |
-| tokens seen, repetitions counted | {training.steps * training.step_tokens:,} |
-| peak learning rate | {recipe.learning_rate:g}, {warmup}, {end} |
-| AdamW | betas {recipe.betas[0]:g} and {recipe.betas[1]:g}, {decay} |
-| precision | {recipe.dtype} with float32 weights |
-| seed | {job.config.recipe.seed} |
-
-Training loss at the end: {float(last["loss"]):.4f} nats a token.{validation}
-The whole curve is in `metrics.csv` beside this folder.
-
-It learnt from the texts named above alone, with what is wrong in them, and was neither aligned nor evaluated for use.
-"""

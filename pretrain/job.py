@@ -23,12 +23,15 @@ class Job:
     """The checkpoint artifact that is being built."""
     name: str
     tokens: Path
-    validation: Path | None
+    """The tokens artifact, or the examples of a fine-tuning."""
+    validation: Path | None = None
+    base: Path | None = None
+    """The model that it starts from; None: fresh weights."""
 
     def write(self) -> Path:
         from omegaconf import OmegaConf
 
-        folders = {"folder": self.folder, "tokens": self.tokens, "validation": self.validation}
+        folders = {"folder": self.folder, "tokens": self.tokens, "validation": self.validation, "base": self.base}
         absolute = {key: str(path.resolve()) if path else None for key, path in folders.items()}
         path = self.folder / RUN_FILE
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,6 +47,6 @@ class Job:
         # Interpolations were resolved by the parent; a `$` in a path is only a `$`.
         held = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
         assert isinstance(held, dict)
-        validation = Path(held["validation"]) if held["validation"] else None
+        validation, base = (Path(held[key]) if held[key] else None for key in ("validation", "base"))
         config = build_config(held["config"])
-        return Job(config, Path(held["folder"]), held["name"], Path(held["tokens"]), validation)
+        return Job(config, Path(held["folder"]), held["name"], Path(held["tokens"]), validation, base)

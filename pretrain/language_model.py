@@ -15,18 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pretrain.data import IGNORED
 from toedit.errors import BadConfiguration
 
 _SELF_CHECK_TOLERANCE = 1e-3
 
 
 def loss_and_gradient(logit_CV: Tensor, target_C: Tensor) -> tuple[Tensor, Tensor]:
-    """(sum of the cross-entropies, their gradient with respect to the logits, in the logits' type)."""
+    """(sum of the cross-entropies, their gradient by the logits, in the logits' type); IGNORED targets add nothing."""
     wide_CV = logit_CV.float()
+    learnt_C1 = (target_C >= 0).float()[:, None]
     normaliser_C1 = torch.logsumexp(wide_CV, dim=-1, keepdim=True)
-    loss = (normaliser_C1 - wide_CV.gather(1, target_C[:, None])).sum()
+    loss = ((normaliser_C1 - wide_CV.gather(1, target_C.clamp(min=0)[:, None])) * learnt_C1).sum()
     hit_CV = torch.arange(logit_CV.shape[1], device=logit_CV.device) == target_C[:, None]
-    return loss, (torch.exp(wide_CV - normaliser_C1) - hit_CV.float()).to(logit_CV.dtype)
+    return loss, ((torch.exp(wide_CV - normaliser_C1) - hit_CV.float()) * learnt_C1).to(logit_CV.dtype)
 
 
 @cache
@@ -73,9 +75,13 @@ class LanguageModel(nn.Module):
         self.model = model
         self.rows, self.compiled = rows, compiled
 
-    def forward(self, token_BL: Tensor, target_BL: Tensor | None = None) -> Tensor:
-        """Sum of the cross-entropies over all tokens; without targets the logits in float32."""
-        hidden_BLH = self.model.base_model(input_ids=token_BL, use_cache=False)[0]
+    def forward(self, token_BL: Tensor, target_BL: Tensor | None = None, position_BL: Tensor | None = None) -> Tensor:
+        """Sum of the cross-entropies over all tokens; without targets the logits in float32.
+
+        Where positions begin again, another text begins, which sees nothing of those before it.
+        """
+        places = {} if position_BL is None else {"position_ids": position_BL}
+        hidden_BLH = self.model.base_model(input_ids=token_BL, use_cache=False, **places)[0]
         head_VH = self.model.get_output_embeddings().weight
         if target_BL is None:
             return (hidden_BLH.to(head_VH.dtype) @ head_VH.T).float()
@@ -86,7 +92,9 @@ class LanguageModel(nn.Module):
         parts = range(0, len(target_R), self.rows)
         chunks = [slice(start, start + self.rows) for start in parts]
         losses = [
-            nn.functional.cross_entropy((hidden_RH[part] @ head_VH.T).float(), target_R[part], reduction="sum")
+            nn.functional.cross_entropy(
+                (hidden_RH[part] @ head_VH.T).float(), target_R[part], reduction="sum", ignore_index=IGNORED
+            )
             for part in chunks
         ]
         return torch.stack(losses).sum()
@@ -105,4 +113,22 @@ def self_check(model: Any) -> None:
         raise BadConfiguration(
             f"model.kind={model.config.model_type}: puts something unknown between decoder and logits "
             f"(they differ by {difference:.2g}); this architecture cannot be trained here"
+        )
+
+
+@torch.no_grad()
+def self_check_packing(model: Any) -> None:
+    """Two texts in one sequence must give the hidden states that each gives alone; refuse a model that mixes them."""
+    was_training = model.training
+    model.eval()
+    token_BL = torch.arange(1, 9)[None] % model.config.get_text_config().vocab_size
+    position_BL = torch.tensor([[0, 1, 2, 0, 1, 2, 3, 4]])
+    together = model.base_model(input_ids=token_BL, position_ids=position_BL, use_cache=False)[0]
+    alone = model.base_model(input_ids=token_BL[:, 3:], use_cache=False)[0]
+    difference = (together[:, 3:] - alone).abs().max().item()
+    model.train(was_training)
+    if not difference <= _SELF_CHECK_TOLERANCE:
+        raise BadConfiguration(
+            f"sft.packing=true: in a {model.config.model_type} conversations that share a sequence see each other "
+            f"(hidden states differ by {difference:.2g}); sft.packing=false"
         )

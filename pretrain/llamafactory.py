@@ -65,7 +65,7 @@ def plan(config: Config, method: str, base: Artifact, corpus: Artifact, name: st
 
 def _identity(config: Config, method: str) -> dict[str, Any]:
     adapter = asdict(config.adapter) if config.adapter.kind != "none" else {"kind": "none"}
-    sft = {key: value for key, value in asdict(config.sft).items() if key != "source"}  # the corpus tells it
+    sft = {key: getattr(config.sft, key) for key in ("template", "packing", "on_long")}
     return {
         "trainer": {"kind": "llamafactory"},
         "method": method,
@@ -101,6 +101,13 @@ def check(config: Config, method: str) -> None:
     if config.validation_tokens.path is not None:
         raise BadConfiguration(
             f"validation_tokens.path={config.validation_tokens.path}: trainer=llamafactory reads no tokens; measure "
+            "the result with stage=eval"
+        )
+    if config.base.optimizer == "kept":
+        raise BadConfiguration("base.optimizer=kept: LLaMA-Factory begins with moments at zero; base.optimizer=fresh")
+    if method == "sft" and config.sft.validation_split is not None:
+        raise BadConfiguration(
+            f"sft.validation_split={config.sft.validation_split}: trainer=llamafactory measures no validation; measure "
             "the result with stage=eval"
         )
     if method == "sft" and config.sft.on_long == "drop":

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor
 
 from pretrain import checkpoints, export, models, throughput
-from pretrain.data import TokenSequences, shares, total_steps
+from pretrain.base import starting_architecture, starting_model
+from pretrain.data import IGNORED, Batch, open_sequences, shares, total_steps
 from pretrain.job import OUTCOME, Job
-from pretrain.language_model import LanguageModel, self_check
+from pretrain.language_model import LanguageModel, self_check, self_check_packing
 from pretrain.optimisation import adamw, learning_rate
 from pretrain.ranks import Ranks, join
 from pretrain.tracking import Trackers
@@ -46,17 +48,18 @@ class Training:
         self.job, self.ranks, self.recipe, self.trainer = job, ranks, job.config.recipe, job.config.trainer
         tokens = read_manifest(job.tokens)
         vocabulary_size = load_tokenizer(job.tokens / "tokenizer").vocabulary_size
-        self.architecture = models.architecture(job.config.model, vocabulary_size, tokens["identity"]["eos_id"])
+        eos_id = tokens["identity"].get("eos_id", 0)
+        self.architecture = starting_architecture(job.config, job.base, vocabulary_size, eos_id)
         models.require_positions(self.architecture, self.recipe)
-        length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, self.recipe.seed
-        self.data = TokenSequences(job.tokens, tokens, length, seed, rows)
-        held_out = job.validation
-        self.validation = TokenSequences(held_out, read_manifest(held_out), length, seed, rows) if held_out else None
+        rows = self.architecture.get_text_config().vocab_size
+        self.data = open_sequences(job.tokens, job.config, rows)
+        self.validation = open_sequences(job.validation, job.config, rows) if job.validation else None
         self.steps = total_steps(self.recipe.steps, self.recipe.epochs, self.recipe.batch_sequences, len(self.data))
         self.share, self.micro = shares(self.recipe.batch_sequences, ranks.count, self.trainer.micro_batch_sequences)
-        self.step_tokens = self.recipe.batch_sequences * length
+        self.step_tokens = self.recipe.batch_sequences * self.recipe.sequence_length
         self._prepare_model()
         self.pending: list[tuple[int, Tensor, Tensor]] = []
+        """(step, its mean loss on this rank's share, norm of the gradient) since the last row of metrics."""
         self.speed: dict[str, float] = {}
         self.state = job.folder / "state"
         last = checkpoints.newest(self.state)
@@ -65,7 +68,18 @@ class Training:
             self.first = checkpoints.load(last, self.weights.parameters, self.optimizer, ranks)
             self.weights.publish()
             if ranks.is_first:
-                note(f"pretrain: resuming after step {self.first} of {self.steps}")
+                note(f"training: resuming after step {self.first} of {self.steps}")
+        elif job.base is not None and job.config.base.optimizer == "kept":
+            self._keep_optimizer(job.base)
+
+    def _keep_optimizer(self, base: Path) -> None:
+        """Begin with AdamW's moments as the training of the base left them; the learning rate begins anew."""
+        last = checkpoints.newest(base / "state")
+        if last is not None:
+            checkpoints.load(last, self.weights.parameters, self.optimizer, self.ranks)
+            self.weights.publish()
+        elif self.ranks.is_first:
+            note(f"base.optimizer=kept: {base} brings no optimizer state of ours; AdamW's moments begin at zero")
 
     def _prepare_model(self) -> None:
         config, ranks = self.job.config, self.ranks
@@ -77,8 +91,10 @@ class Training:
         )
         compiled = throughput.compiles(config, ranks, self.token_flops * self.steps * self.step_tokens)
         attention = throughput.attention(config, ranks, compiled)
-        model = models.fresh_model(self.architecture, config.model.initialisation, self.recipe.seed, attention).train()
+        model = starting_model(config, self.job.base, self.architecture, attention).train()
         self_check(model)
+        if self.data.ignores and self.job.config.sft.packing:
+            self_check_packing(model)
         self.parameters = parameters
         self.embeddings = {
             f"{name}.weight" if name else "weight"
@@ -86,6 +102,7 @@ class Training:
             if isinstance(module, torch.nn.Embedding) or module is model.get_output_embeddings()
         }
         if compiled:
+            self.data.fixed_length = True
             for block in models.blocks(model):
                 block.compile(dynamic=False)
         language_model = LanguageModel(model, self.trainer.loss_rows, compiled)
@@ -99,7 +116,7 @@ class Training:
         self.trackers = Trackers(self.job, self.first) if ranks.is_first else None
         self.peak = throughput.peak_flops_per_second(self.job.config, ranks) if ranks.is_first else math.inf
         self.window, self.detail = (time.perf_counter(), self.first), ""
-        title = f"pretrain {self.job.name} ({human(self.parameters)} parameters)"
+        title = f"train {self.job.name} ({human(self.parameters)} parameters)"
         try:
             with Progress(title, self.steps * self.step_tokens) as progress:
                 progress.skip(self.first * self.step_tokens)
@@ -130,28 +147,38 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         first = step * self.recipe.batch_sequences + self.ranks.rank * self.share
-        token_BL = self.data.trained(first, self.share)
+        batch = self.data.trained(first, self.share)
+        learnt = self._count_learnt(batch)
         loss = torch.zeros((), device=self.ranks.device)
         for start in range(0, self.share, self.micro):
-            inputs_BL, target_BL = self._to_device(token_BL[start : start + self.micro])
             is_last = start + self.micro >= self.share
-            loss += self.weights.backward(inputs_BL, target_BL, is_last)
-        self.weights.normalise(self.step_tokens)
+            loss += self.weights.backward(self._to_device(batch.rows(start, start + self.micro)), is_last)
+        self.weights.normalise(learnt)
         norm = torch.nn.utils.clip_grad_norm_(self.weights.parameters.values(), self.recipe.gradient_clip)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.weights.publish()
-        self.pending.append((step + 1, loss, norm))
+        self.pending.append((step + 1, loss / learnt, norm))
 
-    def _to_device(self, token_BL: np.ndarray) -> tuple[Tensor, Tensor]:
-        tokens = torch.from_numpy(token_BL)
-        if self.ranks.device.type == "cuda":
-            tokens = tokens.pin_memory().to(self.ranks.device, non_blocking=True)
-        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    def _count_learnt(self, batch: Batch) -> int:
+        """Targets of the step, over all ranks; of plain text every token is one."""
+        if not self.data.ignores:
+            return self.step_tokens
+        count = torch.tensor(int((batch.target_BL != IGNORED).sum()), device=self.ranks.device)
+        return max(int(self.ranks.total_(count).item()), 1)
+
+    def _to_device(self, batch: Batch) -> list[Tensor | None]:
+        moved: list[Tensor | None] = []
+        for array in batch:
+            tensor = None if array is None else torch.from_numpy(np.ascontiguousarray(array))
+            if tensor is not None and self.ranks.device.type == "cuda":
+                tensor = tensor.pin_memory().to(self.ranks.device, non_blocking=True)
+            moved.append(tensor)
+        return moved
 
     def _log(self, step: int, validation: dict[str, float]) -> None:
         """One row of metrics. The only place that waits for the device, and where a loss that is no number stops us."""
-        losses = self.ranks.total_(torch.stack([loss for _, loss, _ in self.pending])).cpu() / self.step_tokens
+        losses = self.ranks.total_(torch.stack([loss for _, loss, _ in self.pending])).cpu()
         norms = torch.stack([_whole(norm) for _, _, norm in self.pending]).cpu()
         finite = (torch.isfinite(losses) & torch.isfinite(norms)).tolist()
         if not all(finite):
@@ -179,15 +206,17 @@ class Training:
         count = min(self.trainer.validation_sequences, len(self.validation))
         passes = math.ceil(count / (self.ranks.count * self.micro))
         self.weights.language_model.eval()
-        total = torch.zeros((), device=self.ranks.device, dtype=torch.float64)
+        total = torch.zeros(2, device=self.ranks.device, dtype=torch.float64)
         for number in range(passes):
             first = (number * self.ranks.count + self.ranks.rank) * self.micro
-            rows = [self.validation.sequence(index) for index in range(first, min(first + self.micro, count))]
-            inputs_BL, target_BL = self._to_device(np.stack(rows or [self.validation.sequence(0)]))
-            loss = self.weights.language_model(inputs_BL, target_BL)
-            total += loss.double() if rows else 0.0
+            indices = range(first, min(first + self.micro, count))
+            batch = self.validation.batch(indices or [0])
+            loss = self.weights.language_model(*self._to_device(batch))
+            if indices:
+                total += torch.stack([loss.double(), loss.new_tensor((batch.target_BL != IGNORED).sum()).double()])
         self.weights.language_model.train()
-        mean = self.ranks.total_(total).item() / (count * self.recipe.sequence_length)
+        loss_sum, learnt = self.ranks.total_(total).tolist()
+        mean = loss_sum / max(learnt, 1)
         return {"validation_loss": mean, "validation_perplexity": math.exp(min(mean, 700.0))}
 
     def finish(self) -> None:
@@ -197,6 +226,13 @@ class Training:
             return
         checkpoints.keep_newest(self.state, 1)
         outcome: dict[str, Any] = {"steps": self.steps, "tokens_seen": self.steps * self.step_tokens}
+        if self.data.ignores:  # sequences are not full, and not all of a conversation is learnt
+            examples, epochs = (
+                read_manifest(self.job.tokens)["counts"],
+                self.steps * self.recipe.batch_sequences / len(self.data),
+            )
+            outcome |= {"tokens_seen": round(epochs * examples["tokens"]), "epochs": round(epochs, 3)}
+            outcome |= {key: examples[key] for key in ("rows", "examples", "dropped", "truncated")}
         outcome |= {"parameters": self.parameters, "sequences": len(self.data)}
         write_json(
             self.job.folder / OUTCOME, {"counts": outcome, "runtime": {**self.speed, "export_difference": difference}}

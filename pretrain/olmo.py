@@ -29,8 +29,6 @@ _MAKE_IT = "make the environment with: bash scripts/environment_olmo.sh"
 def check(config: Config) -> None:
     """Refuse what olmo-core cannot do, by its key."""
     recipe, trainer = config.recipe, config.trainer
-    if config.model.kind != "olmo":
-        raise BadConfiguration(f"model.kind={config.model.kind}: trainer=olmo trains model.kind=olmo; use trainer=fsdp")
     if (recipe.warmup_steps or recipe.warmup_share) and recipe.warmup_start_share >= 1:
         share = f"{recipe.warmup_start_share:g}"
         raise BadConfiguration(f"recipe.warmup_start_share={share}: olmo-core's warm-up starts below the peak")
@@ -43,8 +41,15 @@ def check(config: Config) -> None:
         raise BadConfiguration("trainer.compile=true: olmo-core compiles on a GPU only")
 
 
+def require_kind(kind: str) -> None:
+    """Refuse another architecture than OLMo's."""
+    if kind != "olmo":
+        raise BadConfiguration(f"model.kind={kind}: trainer=olmo trains model.kind=olmo; use trainer=fsdp")
+
+
 def require_expressible(architecture: Any) -> None:
     """Refuse a variant of Transformers' OLMo that this trainer does not know."""
+    require_kind(architecture.model_type)
     rope = getattr(architecture, "rope_parameters", None) or {}
     wanted = {
         "hidden_act": (architecture.hidden_act, "silu"),

@@ -21,9 +21,11 @@ import torch
 from torch import Tensor
 
 from pretrain import export, models, olmo, olmo_model, throughput
-from pretrain.data import TokenSequences, shares
+from pretrain.base import starting_architecture, starting_model
+from pretrain.data import Sequences, TokenSequences, shares
 from pretrain.job import OUTCOME, Job
 from pretrain.ranks import Ranks, join
+from toedit.console import note
 from toedit.errors import BadConfiguration
 from toedit.tokenizing import load_tokenizer
 from toedit.workspace import read_manifest, write_json
@@ -72,11 +74,13 @@ class OlmoTraining:
         tokens = read_manifest(job.tokens)
         self.vocabulary_size = load_tokenizer(job.tokens / "tokenizer").vocabulary_size
         self.eos_id, self.token_dtype = tokens["identity"]["eos_id"], tokens["identity"]["dtype"]
-        self.architecture = models.architecture(job.config.model, self.vocabulary_size, self.eos_id)
+        self.architecture = starting_architecture(job.config, job.base, self.vocabulary_size, self.eos_id)
         models.require_positions(self.architecture, self.recipe)
         olmo.require_expressible(self.architecture)
         length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, self.recipe.seed
-        self.data = TokenSequences(job.tokens, tokens, length, seed, rows)  # for export.py's probe; not trained on
+        self.data: Sequences = TokenSequences(
+            job.tokens, tokens, length, seed, rows
+        )  # for export.py's probe; not trained on
         held_out = job.validation
         self.validation = TokenSequences(held_out, read_manifest(held_out), length, seed, rows) if held_out else None
         self.files = olmo.token_files(job.tokens)
@@ -134,9 +138,8 @@ class OlmoTraining:
         )
         model = olmo_model.transformer_config(self.architecture, device, recipe.dtype).build(init_device="meta")
         module = config.build(model, device=device)
-        initialisation, seed = self.job.config.model.initialisation, recipe.seed
-        fresh = models.fresh_model(self.architecture, initialisation, seed)
-        olmo_model.load_weights(module.model, fresh.state_dict())
+        start = starting_model(self.job.config, self.job.base, self.architecture)
+        olmo_model.load_weights(module.model, start.state_dict())
         return module
 
     def _precision(self) -> dict[str, Any]:
@@ -199,7 +202,19 @@ class OlmoTraining:
             metrics_collect_interval=self.trainer.log_every,
             async_bookkeeping=False,  # a loss that is no number must stop us before the next checkpoint
             callbacks={"toedit": self.reporter, "checkpointer": saves},
+            **self._kept_optimizer(),
         ).build(self.train_module, loader)
+
+    def _kept_optimizer(self) -> dict[str, Any]:
+        """Where the first run loads the optimizer's state from: the base's own, without its step and learning rate."""
+        base = self.job.base
+        if base is None or self.job.config.base.optimizer != "kept":
+            return {}
+        if any((base / "state").glob("step*/model_and_optim")):
+            return {"load_path": str(base / "state"), "load_trainer_state": False, "load_optim_state": True}
+        if self.ranks.is_first:
+            note(f"base.optimizer=kept: {base} brings no state of olmo-core; AdamW's moments begin at zero")
+        return {}
 
     def run(self) -> None:
         """All steps that are left."""

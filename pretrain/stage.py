@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pretrain.job import OUTCOME, Job
 from toedit.artifacts import Artifact, load_artifact
@@ -25,22 +26,35 @@ from toedit.workspace import Result, Workspace, read_manifest
 
 
 def plan(config: Config) -> Artifact:
-    tokens = tokenize.plan_from(config)
-    inputs = {"tokens": tokens}
+    return plan_training(config, tokenize.plan_from(config))
+
+
+def plan_training(
+    config: Config, data: Artifact, base: Artifact | None = None, validation: Artifact | None = None
+) -> Artifact:
+    """A training on `data` (tokens, or the examples of a fine-tuning), planned; from `base` where there is one."""
+    inputs = {data.kind: data} | ({"base": base} if base else {}) | ({"validation": validation} if validation else {})
     if config.validation_tokens.path is not None:
         path = Path(config.validation_tokens.path)
         command = f"python run.py stage=tokenize out={path}"
         inputs["validation"] = load_artifact(path, ("tokens",), "validation_tokens.path", command)
+    if config.trainer.kind == "olmo" and base is None:
+        from pretrain import olmo
+
+        olmo.require_kind(config.model.kind)
     check(config, {role: source.path for role, source in inputs.items() if source.state() == "cached"})
-    model, name = asdict(config.model), f"{config.model.name}.{tokens.name}"
-    identity = {
-        "model": {key: value for key, value in model.items() if key not in ("name", "tokenizer")},
+    name = f"{(config.base.name or base.name) if base else config.model.name}.{data.name}"
+    start = {"optimizer": config.base.optimizer} if base else asdict(config.model)
+    identity: dict[str, Any] = {
+        "base" if base else "model": {key: start[key] for key in start if key not in ("name", "tokenizer")},
         "recipe": config.recipe.identity(),
     }
+    if data.kind == "examples":
+        identity["packing"] = config.sft.packing
     if config.trainer.kind == "olmo_legacy":
         from pretrain import olmo_legacy
 
-        return olmo_legacy.plan(config, tokens, identity, name)
+        return olmo_legacy.plan(config, data, identity, name)
     if config.trainer.kind == "olmo":  # orders the data otherwise; what our loop makes keeps its fingerprint
         identity["trainer"] = {"kind": config.trainer.kind}
     return Artifact(
@@ -51,15 +65,16 @@ def plan(config: Config) -> Artifact:
         root=Path(config.artifacts),
         out=Path(config.out) if config.out else None,
         build=partial(build, config=config, name=name),
-        estimate=partial(_estimate, config, tokens),
+        estimate=partial(_estimate, config, data, base),
     )
 
 
 def check(config: Config, folders: Mapping[str, Path]) -> None:
-    """Refuse tokens that are not the model's, and settings that do not fit; `folders` of finished tokens by role."""
+    """Refuse tokens that are not the model's, and settings that do not fit; `folders` of finished inputs by role."""
     from pretrain import olmo
+    from pretrain.base import require_tokenizer, starting_architecture
     from pretrain.data import shares
-    from pretrain.models import architecture, require_positions
+    from pretrain.models import require_positions
     from toedit.tokenizing import load_tokenizer
 
     is_olmo = config.trainer.kind == "olmo"
@@ -68,16 +83,21 @@ def check(config: Config, folders: Mapping[str, Path]) -> None:
     # The legacy package's last micro batch may be smaller.
     micro = 1 if config.trainer.kind == "olmo_legacy" else config.trainer.micro_batch_sequences
     shares(config.recipe.batch_sequences, config.trainer.nproc, micro)
-    found = {}
+    found, base = {}, folders.get("base")
     for role, folder in folders.items():
+        if role == "base":
+            continue
         key = "tokens.path" if role == "tokens" else "validation_tokens.path"
-        identity = read_manifest(folder)["identity"]
-        eos_id = identity.get("eos_id")
-        if identity.get("dtype") not in ("uint16", "uint32") or eos_id is None:
+        manifest = read_manifest(folder)
+        identity, is_tokens = manifest["identity"], manifest["kind"] != "examples"
+        eos_id = identity.get("eos_id", None if is_tokens else 0)
+        if is_tokens and (identity.get("dtype") not in ("uint16", "uint32") or eos_id is None):
             raise UnusableInput(f"{key}={folder}: its manifest names no dtype (uint16, uint32) or no eos_id")
         found[role] = {"vocabulary_size": load_tokenizer(folder / "tokenizer").vocabulary_size, "eos_id": eos_id}
+        if base is not None:
+            require_tokenizer(folder, base, key)
         for what, value in found[role].items():
-            wanted = getattr(config.model, what)
+            wanted = getattr(config.model, what) if base is None else None
             if wanted is not None and wanted != value:
                 raise UnusableInput(
                     f"{key}={folder}: made with another tokenizer than the model's ({what} is {value}, "
@@ -87,9 +107,9 @@ def check(config: Config, folders: Mapping[str, Path]) -> None:
         raise UnusableInput(f"validation_tokens.path={folders['validation']}: another tokenizer than the tokens'")
     for size, eos_id in {tuple(facts.values()) for facts in found.values()}:
         rows = config.model.embedding_rows
-        if rows is not None and rows < size:
+        if base is None and rows is not None and rows < size:
             raise BadConfiguration(f"model.embedding_rows={rows}: the tokenizer has {size} entries")
-        shape = architecture(config.model, size, eos_id)
+        shape = starting_architecture(config, base, size, eos_id)
         require_positions(shape, config.recipe)
         if is_olmo:
             olmo.require_expressible(shape)
@@ -102,11 +122,13 @@ def build(workspace: Workspace, config: Config, name: str) -> Result:
     from pretrain.launch import launch
 
     check(config, workspace.inputs)  # again: at planning time the tokens may not have been there
-    launch(Job(config, workspace.path, name, workspace.inputs["tokens"], workspace.inputs.get("validation")))
+    inputs = workspace.inputs
+    data = inputs.get("examples") or inputs["tokens"]
+    launch(Job(config, workspace.path, name, data, inputs.get("validation"), inputs.get("base")))
     outcome = json.loads((workspace.path / OUTCOME).read_text())
     (workspace.path / OUTCOME).unlink()
     runtime = {"trainer": asdict(config.trainer), **outcome["runtime"]}
-    return Result(counts=outcome["counts"], seeds={"pretrain": config.recipe.seed}, runtime=runtime)
+    return Result(counts=outcome["counts"], seeds={"training": config.recipe.seed}, runtime=runtime)
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
@@ -132,23 +154,34 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
     }
 
 
-def _estimate(config: Config, tokens: Artifact) -> dict[str, str]:
+def _estimate(config: Config, tokens: Artifact, base: Artifact | None) -> dict[str, str]:
     from pretrain import olmo
+    from pretrain.base import starting_architecture
     from pretrain.data import TokenSequences, total_steps
-    from pretrain.models import architecture, count_parameters
+    from pretrain.models import count_parameters
     from pretrain.throughput import training_flops_per_token
     from toedit.tokenizing import load_tokenizer
 
     recipe, model = config.recipe, config.model
+    if tokens.kind == "examples":
+        return {"examples": "known when they are there"}
+    if base is not None and base.state() != "cached":
+        return {"base": "known when it is there"}
     if tokens.state() == "cached":
         size, eos_id = load_tokenizer(tokens.path / "tokenizer").vocabulary_size, tokens.identity["eos_id"]
-        shape = architecture(model, size, eos_id)
-        data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, recipe.seed, shape.vocab_size)
+        shape = starting_architecture(config, base.path if base else None, size, eos_id)
+        rows = shape.get_text_config().vocab_size
+        data = TokenSequences(tokens.path, tokens.manifest(), recipe.sequence_length, recipe.seed, rows)
         sequences = len(data)
+    elif base is not None and recipe.steps is None and config.tokens.source != "mix":
+        return {"tokens": "known when the tokens are there"}
+    elif base is not None:
+        shape = starting_architecture(config, base.path, 1, 0)
+        sequences = (config.mix.tokens or 0) // recipe.sequence_length
     elif model.vocabulary_size is None or (recipe.steps is None and config.tokens.source != "mix"):
         return {"tokens": "known when the tokens are there"}
     else:  # near enough: document ends are left out
-        shape = architecture(model, model.vocabulary_size, model.eos_id or 0)
+        shape = starting_architecture(config, None, model.vocabulary_size, model.eos_id or 0)
         sequences = (config.mix.tokens or 0) // recipe.sequence_length
     if config.trainer.kind == "olmo" and tokens.state() == "cached":
         steps = olmo.planned_steps(tokens.path, recipe)

@@ -7,7 +7,7 @@ their names in the Transformers model: checkpoints of one kind load into the oth
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -39,14 +39,14 @@ class Weights:
     def _named(self) -> dict[str, nn.Parameter]:
         return {name.removeprefix(_PREFIX): weight for name, weight in self.language_model.named_parameters()}
 
-    def backward(self, token_BL: Tensor, target_BL: Tensor, is_last: bool) -> Tensor:
-        """Add the gradient of one micro batch; return its loss, the sum of its cross-entropies."""
-        loss: Tensor = self.language_model(token_BL, target_BL)
+    def backward(self, batch: Sequence[Tensor | None], is_last: bool) -> Tensor:
+        """Add the gradient of one micro batch (tokens, targets, positions); return the sum of its cross-entropies."""
+        loss: Tensor = self.language_model(*batch)
         loss.backward()
         return loss.detach()
 
     def normalise(self, tokens: int) -> None:
-        """Once a step, in float32: the gradient of a sum becomes that of the mean over all tokens of the step."""
+        """Once a step, in float32: the gradient of a sum becomes that of the mean over the `tokens` learnt in it."""
         gradients = [weight.grad for weight in self.parameters.values() if weight.grad is not None]
         torch._foreach_mul_(gradients, 1 / tokens)
 
@@ -80,10 +80,10 @@ class ShardedWeights(Weights):
         self._copies = None
         self._ranks = ranks.count
 
-    def backward(self, token_BL: Tensor, target_BL: Tensor, is_last: bool) -> Tensor:
+    def backward(self, batch: Sequence[Tensor | None], is_last: bool) -> Tensor:
         sharded: Any = self.language_model
         sharded.set_requires_gradient_sync(is_last)
-        return super().backward(token_BL, target_BL, is_last)
+        return super().backward(batch, is_last)
 
     def normalise(self, tokens: int) -> None:
         gradients = [weight.grad for weight in self.parameters.values() if weight.grad is not None]

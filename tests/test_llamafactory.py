@@ -15,7 +15,6 @@ from pretrain.llamafactory_environment import find, interpreter, read_templates
 from pretrain.llamafactory_run import last_step, what_stopped
 from toedit.config import TrainerConfig
 from toedit.errors import BadConfiguration, Interrupted, ToEditError, UnusableInput
-from toedit.priors import plan_model
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +64,8 @@ def fake_environment(tmp_path, monkeypatch):
         ("pt", ["+llamafactory.settings.stage=dpo"], ["llamafactory.settings.stage"]),
         ("pt", ["+llamafactory.settings.learning_rate=1"], ["llamafactory.settings.learning_rate", "recipe.learning_"]),
         ("sft", ["recipe.sequence_length=100"], ["recipe.sequence_length=100", "multiple of 8", "sft.packing"]),
+        ("pt", ["base.optimizer=kept"], ["base.optimizer=kept"]),
+        ("sft", ["sft.validation_split=test"], ["sft.validation_split=test", "stage=eval"]),
         ("sft", ["sft.on_long=drop"], ["sft.on_long=drop", "trainer=fsdp"]),
     ],
 )
@@ -113,14 +114,6 @@ def test_the_python_can_be_named(fake_environment, tmp_path):
     python = fake_environment({"llamafactory": "0.9.5"})
     assert interpreter(TrainerConfig(python=str(python))) == python
     assert find(TrainerConfig()).command == str(python.parent / "llamafactory-cli")
-
-
-def test_an_adapter_is_no_base(tmp_path):
-    folder = tmp_path / "adapter"
-    folder.mkdir()
-    (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "someone/base"}))
-    with pytest.raises(UnusableInput, match=r"base.path=.*adapter of someone/base"):
-        plan_model(str(folder), "base.path", tmp_path)
 
 
 def test_code_of_the_model_runs_only_where_it_is_allowed(fake_environment, texts, tmp_path):

@@ -288,3 +288,31 @@ def test_a_loss_that_is_no_number_stops_the_training(environment, tokens, tmp_pa
     run = train(tokens, out, *extra, FLOAT32, "trainer.checkpoint_every=1", expect=2)
     (line,) = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
     assert "not finite at step" in line and "step1 stands" in line and not (out / "manifest.json").exists()
+
+
+def test_a_base_is_trained_further_with_its_optimizer_or_without(whole_run, tokens, tmp_path):
+    """The first loss is the base's own on the first batch; kept moments move the weights otherwise than fresh ones."""
+    from transformers import AutoModelForCausalLM
+
+    common = ["stage=continual_pretrain", "trainer=olmo", *COMMON[3:], FLOAT32, f"tokens.path={tokens}",
+              "recipe.learning_rate=1e-3"]  # fmt: skip
+    hf = shutil.copytree(whole_run / "hf", tmp_path / "converted")
+    runs = {
+        "fresh": ["base.optimizer=fresh", f"base.path={hf}"],
+        "kept": ["base.optimizer=kept", f"base.path={whole_run}"],
+    }
+    stderr = {
+        name: run_command(*common, *more, f"out={tmp_path / name}", cwd=tmp_path).stderr for name, more in runs.items()
+    }
+    assert "AdamW's moments begin at zero" not in "".join(stderr.values())
+    model, token_BL = AutoModelForCausalLM.from_pretrained(hf), next(batches(tokens))
+    with torch.no_grad():
+        loss = model(input_ids=token_BL, labels=token_BL).loss.item()
+    found = {name: column(tmp_path / name, "loss") for name in runs}
+    for name in runs:
+        assert found[name][0] == pytest.approx(loss, rel=1e-5) and len(found[name]) == STEPS
+        np.testing.assert_allclose(column(tmp_path / name, "learning_rate")[0], 1e-3 / WARMUP, rtol=1e-6)
+    assert abs(found["fresh"] - found["kept"]).max() > 1e-4
+    line = run_command(*common, "base.optimizer=kept", f"base.path={hf}", "recipe.steps=1", f"out={tmp_path / 'none'}",
+                       cwd=tmp_path).stderr  # fmt: skip
+    assert "brings no state of olmo-core; AdamW's moments begin at zero" in line

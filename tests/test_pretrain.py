@@ -192,19 +192,21 @@ def test_every_epoch_reads_every_sequence_once_and_none_crosses_files(tmp_path_f
         return
     data = TokenSequences(folder, manifest, length, seed, 10_000)
     assert len(data) == expected
-    token_BL = data.trained(0, 2 * expected)
+    batch = data.trained(0, 2 * expected)
+    assert (batch.input_BL[:, 1:] == batch.target_BL[:, :-1]).all() and batch.position_BL is None
+    token_BL = np.concatenate([batch.input_BL, batch.target_BL[:, -1:]], axis=1)
     assert token_BL.shape == (2 * expected, length + 1) and (np.diff(token_BL) == 1).all()
     file_of = np.searchsorted(np.cumsum(lengths), token_BL, side="right")
     assert (file_of == file_of[:, :1]).all()
     first, second = set(token_BL[:expected, 0].tolist()), set(token_BL[expected:, 0].tolist())
     assert first == second and len(first) == expected
     # A rank that reads its part alone sees the same.
-    assert (data.trained(1, expected) == token_BL[1 : expected + 1]).all()
+    assert (data.trained(1, expected).input_BL == batch.input_BL[1 : expected + 1]).all()
 
 
 def test_epochs_and_seeds_differ(tmp_path):
     manifest = raw_tokens(tmp_path, [1000], "uint32")
-    first, other = (TokenSequences(tmp_path, manifest, 8, seed, 10_000).trained(0, 248) for seed in (0, 1))
+    first, other = (TokenSequences(tmp_path, manifest, 8, seed, 10_000).trained(0, 248).input_BL for seed in (0, 1))
     assert not (first[:124] == first[124:]).all() and not (first == other).all()
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, repetitive_documents, run_command, write_jsonl
+from eval_fixtures import evaluation, row
 from tokens_fixture import build_tokens
 
 import run
@@ -44,6 +45,8 @@ def workplace(tmp_path_factory, small_prior) -> Path:
     (work / "rows.json").write_text(json.dumps(pairs))
     shutil.copytree(small_prior, work / "my-model")
     shutil.copytree(build_tokens(work / "hand-made"), work / "my-tokens")
+    for name in ("eval-a", "eval-b"):
+        evaluation(work / name, [row("piqa", 0.5), row("boolq", 0.6)], model=name)
     return work
 
 

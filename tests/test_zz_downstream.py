@@ -250,7 +250,7 @@ def test_rows_that_are_not_the_tasks_are_refused_by_task_file_and_field(name, ch
         ({"piqa": {"split": "test"}}, MissingInput, "eval.tasks.piqa.split=validation"),
         ({"piqa": {"metric": "bleu"}}, BadConfiguration, "the task has acc, acc_norm"),
         ({"names": ["sciq"]}, MissingInput, "task sciq is not there"),
-        ({"names": ["mmlu"]}, BadConfiguration, "several tasks in one"),
+        ({"names": ["mmlu"]}, BadConfiguration, "eval.tasks.mmlu.part_field"),
         ({"names": ["nothing"]}, BadConfiguration, "no task of this lm-eval"),
         ({"names": ["truthfulqa_mc1"], "truthfulqa_mc1": {"shots": 1}}, BadConfiguration, "the task fixes 0"),
         ({"names": []}, BadConfiguration, "eval.tasks: eval=test names no task"),

@@ -78,14 +78,19 @@ class NamedTokenizer:
 
 
 def tokenizer_or_prior(
-    choice: str | None, key: str, prior: PriorConfig, root: Path, seed: int, dry_run: bool
+    choice: str | None,
+    key: str,
+    prior: PriorConfig,
+    root: Path,
+    seed: int,
+    dry_run: bool,
+    revision: str | None = None,
 ) -> NamedTokenizer | Artifact:
-    """The tokenizer that `key`=`choice` names, else the prior's.
+    """The tokenizer that `key`=`choice` names (of a hub id, at `revision`), else the prior's.
 
     What is made with a tokenizer is known by the tokenizer's content, so a prior that is not there yet is built; a dry
     run gets the planned prior instead, and a stand-in for a tokenizer of the hub that is not on this machine.
     """
-    revision = None
     if choice is None and prior.kind == "hub":
         choice, key, revision = prior.hub_id, "prior.hub_id", prior.revision
     if choice is not None:

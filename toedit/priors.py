@@ -132,8 +132,6 @@ def _local_model(path: Path, name: str | None, root: Path, key: str = "prior.pat
         return load_artifact(path, ("checkpoint",), key, f"python run.py stage=prior out={path}")
     if not path.is_dir():
         raise UnusableInput(f"{key}={path}: is a file; name the Hugging Face folder that holds the model")
-    if (path / "adapter_config.json").is_file():
-        raise UnusableInput(f"{key}={path}: holds an adapter of {_base_of(path)}, not a model; name the merged model")
     model_shape(path)  # refuses what is not a model folder
     weights = sorted({file.name for pattern in _WEIGHTS for file in path.glob(pattern)})
     if not weights:
@@ -143,13 +141,6 @@ def _local_model(path: Path, name: str | None, root: Path, key: str = "prior.pat
         raise UnusableInput(f"{key}={path}: holds no tokenizer (tokenizer.json)")
     identity = {"files": files}
     return external_folder("model", name or path.resolve().name, identity, root, path, hash_json(identity))
-
-
-def _base_of(adapter: Path) -> str:
-    try:
-        return str(json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another model"
 
 
 class HubModel(Artifact):

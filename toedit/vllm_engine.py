@@ -1,4 +1,5 @@
-"""vLLM's engine, for whoever runs a model in it (`toedit/scorers/vllm.py`, `toedit/vllm_sampling.py`): which versions
+"""vLLM's engine, for whoever runs a model in it (`toedit/scorers/vllm.py`, `toedit/vllm_sampling.py`,
+`toedit/vllm_harness.py`): which versions
 serve, which Python has one of them, and how the engine is started.
 
 Nothing here imports vLLM before it is needed; most commands run in a Python that has none.
@@ -91,30 +92,33 @@ def vocabulary_of(model: Path) -> int:
     return size
 
 
-def start(model: Path, dtype: str, logits_bytes: int, **options: Any) -> Any:
-    """vLLM's `LLM` with the model in folder `model`; `logits_bytes` is memory of a GPU that vLLM must leave free."""
+def options(dtype: str, logits_bytes: int) -> dict[str, Any]:
+    """How every engine of ours is started; `logits_bytes` is memory of a GPU that vLLM must leave free."""
     from vllm.platforms import current_platform
 
     on_cpu = current_platform.is_cpu()
     for key, value in (_CPU_ENVIRONMENT if on_cpu else {}).items():
         os.environ.setdefault(key, value)
+    share = _GPU_SHARE if on_cpu else _GPU_SHARE - logits_bytes / current_platform.get_device_total_memory()
+    return {
+        "generation_config": "vllm",  # the model's own sampling defaults are none of our business
+        "dtype": dtype,
+        "hf_overrides": {"head_dtype": "float32"},  # logits in float32 whatever the operands
+        "enable_chunked_prefill": True,
+        "enable_prefix_caching": False,  # cached prefixes have no log-probabilities, and other batches other numbers
+        "gpu_memory_utilization": share,
+        "enforce_eager": True,
+        "disable_log_stats": True,
+        "use_tqdm_on_load": False,
+    }
+
+
+def start(model: Path, dtype: str, logits_bytes: int, **more: Any) -> Any:
+    """vLLM's `LLM` with the model in folder `model`, for token ids alone."""
+    usual = options(dtype, logits_bytes)  # sets what vLLM reads when it is imported
     from vllm import LLM
 
-    share = _GPU_SHARE if on_cpu else _GPU_SHARE - logits_bytes / current_platform.get_device_total_memory()
-    return LLM(
-        model=str(model),
-        skip_tokenizer_init=True,
-        generation_config="vllm",  # the model's own sampling defaults are none of our business
-        dtype=dtype,
-        hf_overrides={"head_dtype": "float32"},  # logits in float32 whatever the operands
-        enable_chunked_prefill=True,
-        enable_prefix_caching=False,  # cached prefixes have no log-probabilities, and other batches other numbers
-        gpu_memory_utilization=share,
-        enforce_eager=True,
-        disable_log_stats=True,
-        use_tqdm_on_load=False,
-        **options,
-    )
+    return LLM(model=str(model), skip_tokenizer_init=True, **usual, **more)
 
 
 @contextmanager

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.evaluation import CheckpointConfig, EvalConfig, TaskConfig
+from toedit.config.execution import ExecutionConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
-from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig
+from toedit.config.reporting import ReportConfig
+from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
 from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
@@ -36,6 +38,7 @@ __all__ = [
     "DiffConfig",
     "EditConfig",
     "EvalConfig",
+    "ExecutionConfig",
     "ExperimentConfig",
     "LlamaFactoryConfig",
     "MixConfig",
@@ -44,6 +47,7 @@ __all__ = [
     "PriorConfig",
     "PublishedConfig",
     "RecipeConfig",
+    "ReportConfig",
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
@@ -53,6 +57,7 @@ __all__ = [
     "SynthesisConfig",
     "TagsConfig",
     "TaskConfig",
+    "TemplateConfig",
     "TokensConfig",
     "TrackerConfig",
     "TrainerConfig",
@@ -134,6 +139,8 @@ class Config:
     """The model that is evaluated."""
     eval: EvalConfig = field(default_factory=EvalConfig)
     """What eval measures."""
+    report: ReportConfig = field(default_factory=ReportConfig)
+    """Which table or figure report makes, and of what."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

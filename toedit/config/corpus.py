@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
-from toedit.config.instruction import LAYOUTS, TAGS, TEXT, ColumnsConfig, TagsConfig, columns_of, tags_of, unread
+from toedit.config.instruction import (
+    ALPACA,
+    LAYOUTS,
+    TAGS,
+    TEXT,
+    ColumnsConfig,
+    TagsConfig,
+    columns_of,
+    tags_of,
+    unread,
+)
 from toedit.errors import BadConfiguration
 
 SYNTHESIZED = "synthesized"
@@ -114,7 +124,8 @@ class CorpusConfig:
             raise BadConfiguration(f"corpus.{key}: corpus.layout={self.layout} does not read it")
         if self.layout == TEXT:
             return
-        require(self.kind != "pydocs", "corpus.layout", self.layout, "corpus.kind=pydocs holds plain text only")
+        known = self.kind != "pydocs" or (self.layout == ALPACA and self.columns == ColumnsConfig())
+        require(known, "corpus.layout", self.layout, "corpus.kind=pydocs is text, or alpaca with its usual columns")
         if self.text_fields != ["text"]:
             raise BadConfiguration(
                 f"corpus.text_fields: corpus.layout={self.layout} does not read it; see corpus.columns"

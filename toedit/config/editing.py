@@ -117,6 +117,8 @@ class EditConfig:
     """Deleting editors: take out tokens with P < delete_below."""
     delete_above: float = 1.0
     """sampler=delete: take out tokens with P > delete_above."""
+    generation: int = 1
+    """How often the text is edited: 2 scores the edited text with the same prior and edits it again, and so on."""
     seed: int = 0
     """Key of the uniforms, with the document's id and the token's position."""
     budget: float | None = None
@@ -130,6 +132,7 @@ class EditConfig:
         require(0 < self.p <= 1, "edit.p", self.p, "must lie in (0, 1]")
         require(self.k >= 1, "edit.k", self.k, "must be at least 1")
         require(self.temperature > 0, "edit.temperature", self.temperature, "must be positive")
+        require(self.generation >= 1, "edit.generation", self.generation, "must be at least 1")
         budget = self.budget
         require(budget is None or 0 < budget < 1, "edit.budget", budget, "must lie between 0 and 1")
         require(0 < self.top_p < 1, "edit.top_p", self.top_p, "must lie between 0 and 1")

@@ -7,14 +7,17 @@ from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
 from toedit.config.checks import require, require_one_of
+from toedit.config.execution import ExecutionConfig
 from toedit.errors import BadConfiguration, naming
 
 KINDS = ("perplexity", "downstream")
 MODES = ("rolling", "paper")
-TRAINING = ("pretrain", "continual_pretrain", "sft")
-"""Stages that make a model."""
+BACKENDS = ("hf", "vllm")
+TRAINING = ("pretrain", "continual_pretrain", "sft", "base")
+"""Stages that make a model, and the base that the latter two start from."""
 SIDES = ("human", "synthetic")
-TASK_KEYS = ("tasks", "only", "tasks_path", "max_examples", "batch_size", "trust_remote_code")
+TASK_KEYS = ("tasks", "only", "tasks_path", "max_examples", "batch_size", "trust_remote_code", "backend", "python",
+             "chat_template", "system_instruction", "fewshot_as_multiturn", "execute_code", "execution")  # fmt: skip
 """Keys of EvalConfig that kind=downstream alone reads."""
 SHARED_KEYS = ("name", "kind", "dtype", "resamples", "seed")
 """Those that both kinds read."""
@@ -27,7 +30,7 @@ class CheckpointConfig:
     path: str | None = None
     """An artifact folder, its hf/, any Hugging Face folder, or a hub id."""
     stage: str | None = None
-    """pretrain, continual_pretrain, sft: the model that this stage makes of the same command."""
+    """pretrain, continual_pretrain, sft: what it makes of the same command; base: what the latter two start from."""
     name: str | None = None
     """Name in results and addresses; by default made from the path or id."""
     revision: str | None = None
@@ -43,7 +46,7 @@ class CheckpointConfig:
 
 @dataclass
 class TaskConfig:
-    """One task of lm-evaluation-harness, by the name it has there."""
+    """One task, or group of tasks, of lm-evaluation-harness, by the name it has there."""
 
     shots: int = 0
     """Solved examples before each question."""
@@ -51,6 +54,20 @@ class TaskConfig:
     """The harness's metric that is reported; one behind a filter is written `exact_match,strict-match`."""
     split: str | None = None
     """The split that is evaluated; null: the task's own (test where it has one)."""
+    also: list[str] = field(default_factory=list)
+    """Further metrics, each a row of its own; the mean over tasks takes `metric` alone."""
+    folder: str | None = None
+    """Its folder or file below eval.tasks_path, where that is not named for the task."""
+    part_field: str | None = None
+    """Of a group whose local rows lie in one file: the field that says which of its tasks a row belongs to."""
+    samples: int = 1
+    """Of a task whose replies are programs: replies to each question; pass@k takes at least k."""
+    temperature: float | None = None
+    """Of such a task: replies are drawn at this temperature; null: the most probable one."""
+    top_p: float = 0.95
+    """Of such a task, where replies are drawn: from the most probable tokens with this mass."""
+    max_new_tokens: int | None = None
+    """Of such a task: tokens of a reply at most; null: the task's own number."""
 
     def __post_init__(self) -> None:
         require(type(self.shots) is int and self.shots >= 0, "task.shots", self.shots, "must be a number, not negative")
@@ -59,6 +76,23 @@ class TaskConfig:
         require(
             self.split is None or isinstance(self.split, str), "task.split", self.split, "must name a split, or null"
         )
+        for metric in self.also:
+            further = isinstance(metric, str) and bool(metric) and metric != self.metric
+            require(further, "task.also", metric, "must name further metrics of the harness")
+        for key, what in (("folder", "a folder or file"), ("part_field", "a field")):
+            value = getattr(self, key)
+            require(
+                value is None or (isinstance(value, str) and value != ""), f"task.{key}", value, f"must name {what}"
+            )
+        for key in ("samples", "max_new_tokens"):
+            count = getattr(self, key)
+            counts = (type(count) is int and count >= 1) or (count is None and key == "max_new_tokens")
+            require(counts, f"task.{key}", count, "must be at least 1")
+        heat = self.temperature
+        is_heat = heat is None or (isinstance(heat, (int, float)) and heat > 0)
+        require(is_heat, "task.temperature", heat, "must be positive, or null")
+        is_mass = isinstance(self.top_p, (int, float)) and 0 < self.top_p <= 1
+        require(is_mass, "task.top_p", self.top_p, "must lie in (0, 1]")
 
 
 def _task(name: str, section: TaskConfig | Mapping[str, Any] | None) -> TaskConfig:
@@ -94,6 +128,22 @@ class EvalConfig:
     """kind=downstream: requests in a batch. No part of the identity; it stands in the results."""
     trust_remote_code: bool = False
     """kind=downstream: run Python files that come with the model, for architectures that Transformers does not know."""
+    backend: str = "hf"
+    """kind=downstream: hf (Transformers, in this process) or vllm (in its own environment): lm-eval's models of these
+    names."""
+    python: str | None = None
+    """backend=vllm: the Python that has it; null: this one, or that of scripts/environment_vllm.sh."""
+    chat_template: bool = False
+    """kind=downstream: put questions as the tokenizer's chat template writes a user's turn."""
+    system_instruction: str | None = None
+    """kind=downstream: text before everything else; with a chat template the system's turn."""
+    fewshot_as_multiturn: bool = False
+    """kind=downstream, chat_template: examples are turns of their own, answered by the assistant."""
+    execute_code: bool = False
+    """kind=downstream: run the programs that the model writes, which nobody has read, on this machine (HumanEval,
+    MBPP). Each is kept from the network, other files and other processes as well as this machine can."""
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    """execute_code: what such a program may use."""
     sets: str | None = None
     """A folder of text sets (one a sub-folder, or one a file), a file, a corpus artifact, or a hub data set's id."""
     revision: str | None = None
@@ -147,6 +197,11 @@ class EvalConfig:
         examples = self.max_examples
         require(examples is None or examples >= 1, "eval.max_examples", examples, "must be at least 1, or null")
         require(self.batch_size >= 1, "eval.batch_size", self.batch_size, "must be at least 1")
+        require_one_of("eval.backend", self.backend, BACKENDS)
+        is_read = self.python is None or self.backend == "vllm"
+        require(is_read, "eval.python", self.python, "is read with eval.backend=vllm alone")
+        turns = self.chat_template or not self.fewshot_as_multiturn
+        require(turns, "eval.fewshot_as_multiturn", True, "takes eval.chat_template=true")
         require(self.held_out_documents >= 1, "eval.held_out_documents", self.held_out_documents, "must be at least 1")
         require_one_of("eval.held_out_split", self.held_out_split, ("train", "validation", "test"))
         for side in self.held_out:

@@ -92,6 +92,8 @@ class ScaleConfig:
     """Documents of a held-out set at most."""
     edited_tokens: int = 40_000
     """Tokens of a training on edited text alone."""
+    continual_tokens: int = 40_000
+    """Tokens on which a base is trained further."""
     synthesis_tokens: int = 50_000
     """Tokens that the prior writes where there is no synthetic corpus: enough for a mixture and what is held out."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
@@ -99,7 +101,8 @@ class ScaleConfig:
 
     def __post_init__(self) -> None:
         require_different("scale.seeds", self.seeds)
-        for key in ("sample_documents", "mix_tokens", "held_out_documents", "edited_tokens", "synthesis_tokens"):
+        tokens = ("mix_tokens", "edited_tokens", "continual_tokens", "synthesis_tokens")
+        for key in ("sample_documents", "held_out_documents", *tokens):
             require(getattr(self, key) >= 1, f"scale.{key}", getattr(self, key), "must be at least 1")
 
 

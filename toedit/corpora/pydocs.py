@@ -25,6 +25,7 @@ from typing import Any
 
 from toedit.artifacts import Artifact
 from toedit.config import CorpusConfig
+from toedit.config.instruction import ALPACA
 from toedit.console import note
 from toedit.corpora import docstrings
 from toedit.corpora.ingest import ingest
@@ -60,14 +61,17 @@ def plan_pydocs(config: CorpusConfig, root: Path, out: Path | None) -> Artifact:
         "min_characters": config.min_characters,
         "shard_bytes": config.shard_bytes,
     }
-    own = CorpusConfig(min_characters=config.min_characters, shard_bytes=config.shard_bytes)
+    own = CorpusConfig(layout=config.layout, min_characters=config.min_characters, shard_bytes=config.shard_bytes)
+    if config.layout == ALPACA:
+        identity["layout"] = ALPACA
 
     def build(workspace: Workspace) -> Result:
         missing = [name for name in wanted if name not in versions]
         if missing:
             note(f"pydocs: not installed, left out: {', '.join(missing)}")
         documents = _distinct(read_documentation(list(versions), config.min_characters))
-        result = ingest(workspace, DocumentRows(documents), own, "pydocs")
+        rows = [_as_instruction(document) for document in documents] if config.layout == ALPACA else documents
+        result = ingest(workspace, DocumentRows(rows), own, "pydocs")
         result.counts["bytes_by_package"] = _bytes_by_package(documents)
         return result
 
@@ -174,6 +178,12 @@ def _description(package: str) -> str:
 
 def _document(name: str, text: str, package: str) -> dict[str, Any]:
     return {"id": name, "text": text, "source": package}
+
+
+def _as_instruction(document: dict[str, Any]) -> dict[str, Any]:
+    """A question about what the document describes, the document as its response."""
+    question = f"What is `{document['id']}` of {document['source']}?"
+    return {"id": document["id"], "source": document["source"], "instruction": question, "output": document["text"]}
 
 
 def _distinct(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -31,7 +31,7 @@ from toedit.windows import ModelInput
 # vLLM allots the memory of a GPU without counting the logits of prompts; these bytes are kept free for them.
 _LOGITS_BYTES = 2 << 30
 # Of one logit, at the peak: float32 logits, their log-softmax, and a copy inside top-k.
-_BYTES_PER_LOGIT = 12
+BYTES_PER_LOGIT = 12
 _MAX_SEQUENCES = 256
 
 _TOLERANCE = 1e-4
@@ -72,7 +72,7 @@ class VllmScorer:
         return vllm_engine.start(
             model,
             score.dtype,
-            step_tokens * self.vocabulary_size * _BYTES_PER_LOGIT,
+            step_tokens * self.vocabulary_size * BYTES_PER_LOGIT,
             max_model_len=window + 1,
             max_num_batched_tokens=step_tokens,
             max_num_seqs=min(_MAX_SEQUENCES, step_tokens),
@@ -158,7 +158,7 @@ class VllmScorer:
 
 def step_size(vocabulary_size: int, batch_tokens: int) -> int:
     """Tokens that vLLM may run at a time, so that their logits fit into the memory kept for them."""
-    return max(min(batch_tokens, _LOGITS_BYTES // (vocabulary_size * _BYTES_PER_LOGIT)), 16)
+    return max(min(batch_tokens, _LOGITS_BYTES // (vocabulary_size * BYTES_PER_LOGIT)), 16)
 
 
 def largest_difference(a: BatchScores, b: BatchScores, dtype: str) -> float:

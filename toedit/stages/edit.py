@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from toedit.artifacts import Artifact
@@ -16,12 +17,24 @@ from toedit.stages import score
 _SAMPLES = 5
 
 
+_SEEDS_APART = 1_000_003
+"""Between the seeds of two generations, so that none draws with the uniforms of another."""
+
+
 def plan(config: Config) -> Artifact:
     out = Path(config.out) if config.out else None
     scores = score.plan_from(config)
-    if config.edit.budget is not None and config.dry_run and scores.state() != "cached":
-        return plan_unresolved(scores, config.edit, Path(config.artifacts), out)
-    return plan_edit(scores, resolve_budget(scores, config.edit), Path(config.artifacts), out)
+    for generation in range(1, config.edit.generation):
+        scores = score.plan_from(config, corpus=_plan_generation(config, scores, generation, None))
+    return _plan_generation(config, scores, config.edit.generation, out)
+
+
+def _plan_generation(config: Config, scores: Artifact, generation: int, out: Path | None) -> Artifact:
+    """One edit of the scored text."""
+    settings = replace(config.edit, generation=1, seed=config.edit.seed + _SEEDS_APART * (generation - 1))
+    if settings.budget is not None and config.dry_run and scores.state() != "cached":
+        return plan_unresolved(scores, settings, Path(config.artifacts), out)
+    return plan_edit(scores, resolve_budget(scores, settings), Path(config.artifacts), out)
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:

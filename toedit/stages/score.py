@@ -17,17 +17,18 @@ def plan(config: Config) -> Artifact:
     return plan_from(config, Path(config.out) if config.out else None)
 
 
-def plan_from(config: Config, out: Path | None = None) -> Artifact:
-    """The scores that `config` names: those at `scores.path`, else those of its corpus and prior."""
+def plan_from(config: Config, out: Path | None = None, corpus: Artifact | None = None) -> Artifact:
+    """The scores that `config` names: those at `scores.path`, else those of its prior on its corpus, or on `corpus`."""
     conditioned = config.edit.condition_on_prompt
-    if config.scores.path is not None:
+    if config.scores.path is not None and corpus is None:
         path = Path(config.scores.path)
         scores = load_artifact(path, ("scores",), "scores.path", f"python run.py stage=score out={path}")
         if not conditioned and scores.identity.get("condition_on_prompt", True):
             raise BadConfiguration(f"edit.condition_on_prompt=false: scores.path={path} was scored with the prompts")
         return scores
     root = Path(config.artifacts)
-    corpus, prior = plan_corpus(config.corpus, root), plan_prior(config.prior, root, config.seed)
+    corpus = corpus or plan_corpus(config.corpus, root)
+    prior = plan_prior(config.prior, root, config.seed)
     return plan_scores(corpus, prior, config.score, config.scorer, root, out, planned_shape(config.prior), conditioned)
 
 

@@ -33,7 +33,7 @@ _TOKENIZER_FILES = (
 )
 _CONFIG_FILES = ("config.json", "generation_config.json")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-_HUB_FILES = [*_TOKENIZER_FILES, *_CONFIG_FILES, "*.safetensors", "*.safetensors.index.json"]
+_HUB_FILES = [*_TOKENIZER_FILES, *_CONFIG_FILES, "chat_template.jinja", "*.safetensors", "*.safetensors.index.json"]
 
 
 def plan_prior(config: PriorConfig, root: Path, seed: int, out: Path | None = None) -> Artifact:

@@ -24,6 +24,7 @@ from pretrain import llamafactory_environment as environments
 from pretrain import llamafactory_result as results
 from pretrain import llamafactory_run as running
 from pretrain.data import shares
+from pretrain.estimate import shape_of
 from pretrain.job import Job
 from pretrain.llamafactory_data import Written, write_data
 from pretrain.llamafactory_environment import Environment
@@ -303,16 +304,22 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
 
 
 def _estimate(config: Config, base: Artifact) -> dict[str, str]:
-    if base.state() != "cached":
+    from pretrain.throughput import training_flops_per_token
+
+    shape, recipe = shape_of(config, None, base), config.recipe
+    if shape is None or shape.parameters is None:
         return {"parameters": "known when the base is there"}
-    parameters = model_shape(model_folder(base.path)).parameters or 0
-    recipe, share = config.recipe, 1 if config.adapter.kind == "none" else 0
-    tokens = recipe.batch_sequences * recipe.sequence_length
-    # All weights: float32 with gradient and two moments. Beside LoRA's they stay as they are, in two bytes.
+    parameters, share = shape.parameters, 1 if config.adapter.kind == "none" else 0
+    length, tokens = recipe.sequence_length, recipe.batch_sequences * recipe.sequence_length
+    flops = training_flops_per_token(parameters, shape.layers or 0, shape.hidden_size or 0, length)
+    # All weights: float32 with gradient and two moments. Beside LoRA's they stay as they are, in two bytes, and two of
+    # three products remain.
+    flops *= 1 if share else 2 / 3
     return {
         "parameters": human(parameters),
         "steps": f"{recipe.steps:,}" if recipe.steps else f"epochs: {recipe.epochs:g}",
         "tokens": human(recipe.steps * tokens) if recipe.steps else f"{human(tokens)} a step",
+        "FLOPs": f"{human(flops)} a token",
         "memory": f"{human(parameters * (16 if share else 2), 'B')}, and activations",
         "disk": human(parameters * 4 * (2 + 3 * share * (config.trainer.checkpoints_kept + 1)), "B"),
     }

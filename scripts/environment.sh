@@ -10,6 +10,8 @@ environment=${TOEDIT_VENV:-.venv}
 pins=$(cat pyproject.toml scripts/constraints.txt | sha256sum | cut -c1-16)
 stamp=$environment/.toedit-$pins-${extra:-core}
 
+# Of two at once, the second waits for the first and finds it made.
+if command -v flock >/dev/null; then exec 9<scripts/environment.sh && flock 9; fi
 # Whatever extra it was made with, an environment of these pins serves as the core's.
 if [[ ! -e $stamp ]] && ! { [[ -z $extra ]] && compgen -G "$environment/.toedit-$pins-*" >/dev/null; }; then
   python=$(bash scripts/find_python.sh)

@@ -12,6 +12,8 @@ environment=${TOEDIT_LLAMAFACTORY_VENV:-.venv-llamafactory}
 files=(scripts/constraints_llamafactory.txt scripts/environment_llamafactory.sh)
 stamp=$environment/.toedit-$(cat "${files[@]}" | sha256sum | cut -c1-16)
 
+# Of two at once, the second waits for the first and finds it made.
+if command -v flock >/dev/null; then exec 9<scripts/environment_llamafactory.sh && flock 9; fi
 if [[ ! -e $stamp ]]; then
   python=$(bash scripts/find_python.sh)
   echo "environment: installing LLaMA-Factory into $environment (once, about 2.2 GB)" >&2

@@ -11,6 +11,8 @@ environment=${TOEDIT_OLMO_VENV:-.venv-olmo}
 files=(pyproject.toml scripts/constraints_olmo.txt scripts/environment_olmo.sh)
 stamp=$environment/.toedit-$(cat "${files[@]}" | sha256sum | cut -c1-16)
 
+# Of two at once, the second waits for the first and finds it made.
+if command -v flock >/dev/null; then exec 9<scripts/environment_olmo.sh && flock 9; fi
 if [[ ! -e $stamp ]]; then
   python=$(bash scripts/find_python.sh)
   echo "environment: installing olmo-core into $environment (once, about 2 GB)" >&2

@@ -10,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 environment=${TOEDIT_OLMO_LEGACY_VENV:-.venv-olmo-legacy}
 stamp=$environment/.toedit-$(cat scripts/constraints_olmo_legacy.txt scripts/environment_olmo_legacy.sh | sha256sum | cut -c1-16)
 
+# Of two at once, the second waits for the first and finds it made.
+if command -v flock >/dev/null; then exec 9<scripts/environment_olmo_legacy.sh && flock 9; fi
 if [[ ! -e $stamp ]]; then
   python=$(bash scripts/find_python.sh)
   echo "environment: installing ai2-olmo into $environment (once, about 2 GB)" >&2

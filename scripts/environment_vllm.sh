@@ -14,6 +14,8 @@ if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then build
 files=(pyproject.toml scripts/constraints_vllm.txt scripts/environment_vllm.sh scripts/vllm_name/pyproject.toml)
 stamp=$environment/.toedit-$(cat "${files[@]}" <(echo "$build") | sha256sum | cut -c1-16)
 
+# Of two at once, the second waits for the first and finds it made.
+if command -v flock >/dev/null; then exec 9<scripts/environment_vllm.sh && flock 9; fi
 if [[ ! -e $stamp ]]; then
   python=$(bash scripts/find_python.sh)
   echo "environment: installing $build into $environment (once, about 3.5 GB)" >&2

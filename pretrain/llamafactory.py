@@ -23,6 +23,7 @@ from typing import Any
 from pretrain import llamafactory_environment as environments
 from pretrain import llamafactory_result as results
 from pretrain import llamafactory_run as running
+from pretrain import llamafactory_tokenizer as tokenizers
 from pretrain.data import shares
 from pretrain.job import Job
 from pretrain.llamafactory_data import Written, write_data
@@ -40,7 +41,6 @@ METHODS = {"pt": "continual_pretrain", "sft": "sft"}
 """Stages of LLaMA-Factory and what they are called here."""
 _PACKED_MULTIPLE = 8
 """It pads sequences to such a length, but not the positions of packed ones, and stops where the two differ."""
-_NEW_TOKENS = ("resize_vocab", "add_tokens", "add_special_tokens", "new_special_tokens_config")
 
 
 def plan(config: Config, method: str, base: Artifact, corpus: Artifact, name: str) -> Artifact:
@@ -145,7 +145,7 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
     check_base(base, config)  # again: at planning time it may not have been there
     environment = environments.find(config.trainer)
     _require_sharding(config, environment)
-    end = end_of_text(base, config, method, environment)
+    end = tokenizers.end_of_text(base, config, method, environment)
     seconds = 0.0
     if workspace.finished("result") is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
                 note("LLaMA-Factory merges the adapter")
                 seconds += running.export(environment, folder, variables)
                 source = folder / MERGED
-            changes = results.TokenizerChanges(_adds_tokens(config), method == "sft", end)
+            changes = results.TokenizerChanges(tokenizers.adds_tokens(config), method == "sft", end)
             card = results.model_card(name, method, config, record["counts"], environment.versions)
             record["counts"]["parameters"] = results.take_model(workspace.path, source, base, changes, card)
     counts = (workspace.finished("result") or {})["counts"]
@@ -227,40 +227,6 @@ def _counts(workspace: Workspace, config: Config, method: str, written: Written)
 
 
 # --- what it needs ----------------------------------------------------------------------------------------------------
-
-
-def end_of_text(base: Path, config: Config, method: str, environment: Environment) -> str | None:
-    """The token that the template makes the end of a text; None keeps the tokenizer's own.
-
-    Raises BadConfiguration where the tokenizer cannot serve the template: the framework would add tokens that the model
-    has no rows for, or write another template without a word.
-    """
-    import transformers
-
-    trust = config.base.trust_remote_code
-    tokenizer = transformers.AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=trust)
-    adds, name = _adds_tokens(config), config.sft.template
-    if method == "sft" and name == "chat" and tokenizer.chat_template is None:
-        raise BadConfiguration("sft.template=chat: the base's tokenizer has no template of its own; name one")
-    template = environment.template(name) if method == "sft" and name != "chat" else None
-    vocabulary = tokenizer.get_vocab()
-    lacking = [token for token in template.tokens if token not in vocabulary] if template else []
-    if lacking and not adds:
-        raise BadConfiguration(
-            f"sft.template={name}: the base's tokenizer has no {', '.join(lacking)}; +llamafactory.settings."
-            "resize_vocab=true adds what is missing, with rows that are still to be learnt"
-        )
-    end = template.end if template else None
-    if end is None and tokenizer.eos_token is None and not adds:
-        raise BadConfiguration(
-            f"{base}: its tokenizer has no end of a text, which LLaMA-Factory writes after each; "
-            "+llamafactory.settings.resize_vocab=true adds one"
-        )
-    return None if end == tokenizer.eos_token else end
-
-
-def _adds_tokens(config: Config) -> bool:
-    return any(config.llamafactory.settings.get(key) for key in _NEW_TOKENS)
 
 
 def _require_sharding(config: Config, environment: Environment) -> None:

@@ -1,6 +1,7 @@
 """trainer=llamafactory without LLaMA-Factory: what is planned, written and refused. test_zz_llamafactory.py runs it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import transformers
 from llamafactory_fixtures import build_base, changed, configure, local, plan, texts_file
 
-from pretrain import llamafactory, tether
+from pretrain import tether
 from pretrain.llamafactory_environment import find, interpreter, read_templates
 from pretrain.llamafactory_run import last_step, what_stopped
+from pretrain.llamafactory_tokenizer import end_of_text, read_tokenizer
 from toedit.config import TrainerConfig
 from toedit.errors import BadConfiguration, Interrupted, ToEditError, UnusableInput
 
@@ -197,6 +200,23 @@ def test_a_training_goes_on_at_the_last_complete_checkpoint(tmp_path):
     assert last_step(tmp_path / "nothing") == 0
 
 
+@pytest.mark.parametrize("files", ["all", "no settings", "old settings"])
+def test_a_tokenizer_is_the_same_from_its_files_and_from_transformers(base, tmp_path, files):
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    held = json.loads((folder / "tokenizer_config.json").read_text())
+    if files == "no settings":
+        held.pop("eos_token")
+    elif files == "old settings":
+        held |= {"eos_token": {"content": held["eos_token"]}, "chat_template": "{{ messages }}"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(held))
+    tokenizer, theirs = read_tokenizer(folder, False), transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.end == theirs.eos_token
+    assert tokenizer.writes_turns == (theirs.chat_template is not None)
+    for token in (*list(theirs.get_vocab())[:50], "<|eot_id|>", "never heard of"):
+        assert tokenizer.has(token) == (token in theirs.get_vocab())
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, None])
 def test_the_command_ends_with_its_starter(tmp_path, end):
     """The starter is killed, or closes its end; the command's own child ends, too."""
@@ -246,7 +266,7 @@ register_template(name="llama3", format_user=F(slots=["{{content}}<|eot_id|>"]),
     environment = find(TrainerConfig())
 
     def end(method: str, *overrides: str) -> str | None:
-        return llamafactory.end_of_text(base, configure(method, tmp_path, base, *overrides), method, environment)
+        return end_of_text(base, configure(method, tmp_path, base, *overrides), method, environment)
 
     assert end("sft") is None
     assert end("pt", "sft.template=whatever") is None

@@ -208,7 +208,7 @@ def test_a_tokenizer_is_the_same_from_its_files_and_from_transformers(base, tmp_
     if files == "no settings":
         held.pop("eos_token")
     elif files == "old settings":
-        held |= {"eos_token": {"content": held["eos_token"]}, "chat_template": "{{ messages }}"}
+        held |= {"eos_token": {"__type": "AddedToken", "content": held["eos_token"]}, "chat_template": "{{ messages }}"}
     (folder / "tokenizer_config.json").write_text(json.dumps(held))
     tokenizer, theirs = read_tokenizer(folder, False), transformers.AutoTokenizer.from_pretrained(folder)
     assert tokenizer.end == theirs.eos_token

@@ -117,10 +117,8 @@ def check(config: Config, method: str) -> None:
             f"recipe.sequence_length={recipe.sequence_length}: with sft.packing, LLaMA-Factory wants a multiple of "
             f"{_PACKED_MULTIPLE}"
         )
-    if config.llamafactory.sharding == "deepspeed" and trainer.device == "cpu":
-        raise BadConfiguration(
-            "llamafactory.sharding=deepspeed: ZeRO-3 wants GPUs (trainer.device=cpu); use fsdp or none"
-        )
+    if trainer.device == "cpu":
+        _require_gpu(config)
 
 
 def check_base(folder: Path, config: Config) -> None:
@@ -144,7 +142,8 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
     base, folder = model_folder(workspace.inputs["base"]), workspace.path / FOLDER
     check_base(base, config)  # again: at planning time it may not have been there
     environment = environments.find(config.trainer)
-    _require_sharding(config, environment)
+    resumed = 0 if results.training_state(folder) else running.last_step(folder)
+    _require_environment(config, environment, resumed)
     end = tokenizers.end_of_text(base, config, method, environment)
     seconds = 0.0
     if workspace.finished("result") is None:
@@ -153,7 +152,7 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
         write_settings(folder, base, config, method, _on_cpu(config.trainer))
         variables = running.environment_variables(environment, folder, config)
         if results.training_state(folder) is None:
-            seconds += _train(workspace, config, method, name, environment, variables)
+            seconds += _train(workspace, config, method, name, environment, variables, resumed)
         with workspace.shard("result") as (_, record):
             record["counts"] = _counts(workspace, config, method, written)
             source = folder / OUTPUT
@@ -176,12 +175,17 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
 
 
 def _train(
-    workspace: Workspace, config: Config, method: str, name: str, environment: Environment, variables: dict[str, str]
+    workspace: Workspace,
+    config: Config,
+    method: str,
+    name: str,
+    environment: Environment,
+    variables: dict[str, str],
+    resumed: int,
 ) -> float:
     folder = workspace.path / FOLDER
     if not results.is_tokenised(folder):
         shutil.rmtree(folder / TOKENIZED, ignore_errors=True)
-    resumed = running.last_step(folder)
     note(
         f"LLaMA-Factory {'resumes at step ' + f'{resumed:,}' if resumed else 'starts'}; its log: {folder / running.LOG}"
     )
@@ -229,7 +233,23 @@ def _counts(workspace: Workspace, config: Config, method: str, written: Written)
 # --- what it needs ----------------------------------------------------------------------------------------------------
 
 
-def _require_sharding(config: Config, environment: Environment) -> None:
+def _require_gpu(config: Config) -> None:
+    if config.llamafactory.sharding != "none":
+        raise BadConfiguration(
+            f"llamafactory.sharding={config.llamafactory.sharding}: without a GPU, LLaMA-Factory shards nothing; none"
+        )
+
+
+def _require_environment(config: Config, environment: Environment, resumed: int) -> None:
+    """Refuse what this machine and this environment cannot do; `resumed`: the step of the last checkpoint, or 0."""
+    trainer = config.trainer
+    if _on_cpu(trainer):
+        _require_gpu(config)
+        if resumed and trainer.nproc > 1:
+            raise BadConfiguration(
+                f"trainer.nproc={trainer.nproc}: without a GPU, LLaMA-Factory resumes on one rank only; "
+                f"trainer.nproc=1 goes on at step {resumed:,}"
+            )
     if config.llamafactory.sharding == "deepspeed" and "deepspeed" not in environment.versions:
         raise BadConfiguration(
             f"llamafactory.sharding=deepspeed: the environment has no deepspeed; {environment.python} -m pip install "

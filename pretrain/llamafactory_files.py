@@ -146,7 +146,7 @@ def train_settings(
         **_recipe_settings(recipe),
         "bf16": recipe.dtype == "bfloat16",
         "use_cpu": use_cpu,
-        **({"ddp_backend": "gloo"} if use_cpu and needs_torchrun(config) else {}),
+        **({"ddp_backend": "gloo"} if use_cpu and trainer.nproc > 1 else {}),
         **({"torch_compile": True} if trainer.compile else {}),
         **({"full_determinism": True} if trainer.deterministic else {}),
         "save_strategy": "steps",

@@ -12,7 +12,7 @@ import pytest
 import transformers
 from llamafactory_fixtures import build_base, changed, configure, local, plan, texts_file
 
-from pretrain import tether
+from pretrain import llamafactory, tether
 from pretrain.llamafactory_environment import find, interpreter, read_templates
 from pretrain.llamafactory_run import last_step, what_stopped
 from pretrain.llamafactory_tokenizer import end_of_text, read_tokenizer
@@ -28,6 +28,11 @@ def base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory) -> Path:
     return texts_file(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def plain_config():
+    return configure("pt", Path("artifacts"), None)
 
 
 @pytest.fixture
@@ -61,7 +66,7 @@ def fake_environment(tmp_path, monkeypatch):
         ("pt", ["trainer.nproc=3"], ["trainer.nproc=3", "recipe.batch_sequences=16"]),
         ("pt", ["validation_tokens.path=held-out"], ["validation_tokens.path=held-out", "stage=eval"]),
         ("pt", ["recipe.sequence_length=2048"], ["recipe.sequence_length=2048", "at most 1024"]),
-        ("pt", ["llamafactory.sharding=deepspeed"], ["llamafactory.sharding=deepspeed", "fsdp"]),
+        ("pt", ["llamafactory.sharding=deepspeed"], ["llamafactory.sharding=deepspeed", "without a GPU"]),
         ("pt", ["llamafactory.sharding=zero"], ["llamafactory.sharding=zero"]),
         ("pt", ["+llamafactory.settings.output_dir=x"], ["llamafactory.settings.output_dir", "use out"]),
         ("pt", ["+llamafactory.settings.stage=dpo"], ["llamafactory.settings.stage"]),
@@ -111,6 +116,19 @@ def test_another_version_is_refused(fake_environment, versions, code, part):
         find(TrainerConfig())
     assert part in str(caught.value)
     assert "environment_llamafactory.sh" in str(caught.value)
+
+
+def test_several_ranks_without_a_gpu_do_not_resume(fake_environment, plain_config):
+    config = changed(plain_config, **{"trainer.nproc": 2})
+    llamafactory._require_environment(config, find(TrainerConfig()), 0)
+    with pytest.raises(BadConfiguration, match=r"trainer\.nproc=1 goes on at step 1,500"):
+        llamafactory._require_environment(config, find(TrainerConfig()), 1500)
+
+
+def test_deepspeed_is_not_part_of_the_environment(fake_environment, plain_config):
+    config = changed(plain_config, **{"llamafactory.sharding": "deepspeed", "trainer.device": "cuda"})
+    with pytest.raises(BadConfiguration, match="-m pip install deepspeed"):
+        llamafactory._require_environment(config, find(TrainerConfig()), 0)
 
 
 def test_the_python_can_be_named(fake_environment, tmp_path):

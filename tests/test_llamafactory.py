@@ -157,8 +157,14 @@ def test_how_it_is_run_is_no_part_of_the_identity(fake_environment, base, texts,
         return plan(changed(config, **values), method).fingerprint
 
     plain, sft = fingerprint("pt"), fingerprint("sft")
-    for same in ({"trainer.nproc": 2}, {"trainer.micro_batch_sequences": 2}, {"llamafactory.sharding": "fsdp", "trainer.device": "cuda"},
-                 {"trainer.log_every": 7}, {"adapter.rank": 4}, {"sft.template": "llama3"}):  # fmt: skip
+    for same in (
+        {"trainer.nproc": 2},
+        {"trainer.micro_batch_sequences": 2},
+        {"llamafactory.sharding": "fsdp", "trainer.device": "cuda"},
+        {"trainer.log_every": 7},
+        {"adapter.rank": 4},
+        {"sft.template": "llama3"},
+    ):
         assert fingerprint("pt", **same) == plain, same
     assert fingerprint("sft", **{"sft.source": "edited"}) == sft, "the corpus says it"
     others = ({"adapter.kind": "lora"}, {"recipe.seed": 7}, {"llamafactory.settings": {"flash_attn": "disabled"}},

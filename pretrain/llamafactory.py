@@ -23,6 +23,7 @@ from typing import Any
 from pretrain import llamafactory_environment as environments
 from pretrain import llamafactory_result as results
 from pretrain import llamafactory_run as running
+from pretrain import llamafactory_tokenizer as tokenizers
 from pretrain.data import shares
 from pretrain.estimate import shape_of
 from pretrain.job import Job
@@ -41,7 +42,6 @@ METHODS = {"pt": "continual_pretrain", "sft": "sft"}
 """Stages of LLaMA-Factory and what they are called here."""
 _PACKED_MULTIPLE = 8
 """It pads sequences to such a length, but not the positions of packed ones, and stops where the two differ."""
-_NEW_TOKENS = ("resize_vocab", "add_tokens", "add_special_tokens", "new_special_tokens_config")
 
 
 def plan(config: Config, method: str, base: Artifact, corpus: Artifact, name: str) -> Artifact:
@@ -118,10 +118,8 @@ def check(config: Config, method: str) -> None:
             f"recipe.sequence_length={recipe.sequence_length}: with sft.packing, LLaMA-Factory wants a multiple of "
             f"{_PACKED_MULTIPLE}"
         )
-    if config.llamafactory.sharding == "deepspeed" and trainer.device == "cpu":
-        raise BadConfiguration(
-            "llamafactory.sharding=deepspeed: ZeRO-3 wants GPUs (trainer.device=cpu); use fsdp or none"
-        )
+    if trainer.device == "cpu":
+        _require_gpu(config)
 
 
 def check_base(folder: Path, config: Config) -> None:
@@ -145,8 +143,9 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
     base, folder = model_folder(workspace.inputs["base"]), workspace.path / FOLDER
     check_base(base, config)  # again: at planning time it may not have been there
     environment = environments.find(config.trainer)
-    _require_sharding(config, environment)
-    end = end_of_text(base, config, method, environment)
+    resumed = 0 if results.training_state(folder) else running.last_step(folder)
+    _require_environment(config, environment, resumed)
+    end = tokenizers.end_of_text(base, config, method, environment)
     seconds = 0.0
     if workspace.finished("result") is None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -154,7 +153,7 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
         write_settings(folder, base, config, method, _on_cpu(config.trainer))
         variables = running.environment_variables(environment, folder, config)
         if results.training_state(folder) is None:
-            seconds += _train(workspace, config, method, name, environment, variables)
+            seconds += _train(workspace, config, method, name, environment, variables, resumed)
         with workspace.shard("result") as (_, record):
             record["counts"] = _counts(workspace, config, method, written)
             source = folder / OUTPUT
@@ -163,7 +162,7 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
                 note("LLaMA-Factory merges the adapter")
                 seconds += running.export(environment, folder, variables)
                 source = folder / MERGED
-            changes = results.TokenizerChanges(_adds_tokens(config), method == "sft", end)
+            changes = results.TokenizerChanges(tokenizers.adds_tokens(config), method == "sft", end)
             card = results.model_card(name, method, config, record["counts"], environment.versions)
             record["counts"]["parameters"] = results.take_model(workspace.path, source, base, changes, card)
     counts = (workspace.finished("result") or {})["counts"]
@@ -177,12 +176,17 @@ def build(workspace: Workspace, config: Config, method: str, name: str) -> Resul
 
 
 def _train(
-    workspace: Workspace, config: Config, method: str, name: str, environment: Environment, variables: dict[str, str]
+    workspace: Workspace,
+    config: Config,
+    method: str,
+    name: str,
+    environment: Environment,
+    variables: dict[str, str],
+    resumed: int,
 ) -> float:
     folder = workspace.path / FOLDER
     if not results.is_tokenised(folder):
         shutil.rmtree(folder / TOKENIZED, ignore_errors=True)
-    resumed = running.last_step(folder)
     note(
         f"LLaMA-Factory {'resumes at step ' + f'{resumed:,}' if resumed else 'starts'}; its log: {folder / running.LOG}"
     )
@@ -230,41 +234,23 @@ def _counts(workspace: Workspace, config: Config, method: str, written: Written)
 # --- what it needs ----------------------------------------------------------------------------------------------------
 
 
-def end_of_text(base: Path, config: Config, method: str, environment: Environment) -> str | None:
-    """The token that the template makes the end of a text; None keeps the tokenizer's own.
-
-    Raises BadConfiguration where the tokenizer cannot serve the template: the framework would add tokens that the model
-    has no rows for, or write another template without a word.
-    """
-    import transformers
-
-    trust = config.base.trust_remote_code
-    tokenizer = transformers.AutoTokenizer.from_pretrained(base, local_files_only=True, trust_remote_code=trust)
-    adds, name = _adds_tokens(config), config.sft.template
-    if method == "sft" and name == "chat" and tokenizer.chat_template is None:
-        raise BadConfiguration("sft.template=chat: the base's tokenizer has no template of its own; name one")
-    template = environment.template(name) if method == "sft" and name != "chat" else None
-    vocabulary = tokenizer.get_vocab()
-    lacking = [token for token in template.tokens if token not in vocabulary] if template else []
-    if lacking and not adds:
+def _require_gpu(config: Config) -> None:
+    if config.llamafactory.sharding != "none":
         raise BadConfiguration(
-            f"sft.template={name}: the base's tokenizer has no {', '.join(lacking)}; +llamafactory.settings."
-            "resize_vocab=true adds what is missing, with rows that are still to be learnt"
+            f"llamafactory.sharding={config.llamafactory.sharding}: without a GPU, LLaMA-Factory shards nothing; none"
         )
-    end = template.end if template else None
-    if end is None and tokenizer.eos_token is None and not adds:
-        raise BadConfiguration(
-            f"{base}: its tokenizer has no end of a text, which LLaMA-Factory writes after each; "
-            "+llamafactory.settings.resize_vocab=true adds one"
-        )
-    return None if end == tokenizer.eos_token else end
 
 
-def _adds_tokens(config: Config) -> bool:
-    return any(config.llamafactory.settings.get(key) for key in _NEW_TOKENS)
-
-
-def _require_sharding(config: Config, environment: Environment) -> None:
+def _require_environment(config: Config, environment: Environment, resumed: int) -> None:
+    """Refuse what this machine and this environment cannot do; `resumed`: the step of the last checkpoint, or 0."""
+    trainer = config.trainer
+    if _on_cpu(trainer):
+        _require_gpu(config)
+        if resumed and trainer.nproc > 1:
+            raise BadConfiguration(
+                f"trainer.nproc={trainer.nproc}: without a GPU, LLaMA-Factory resumes on one rank only; "
+                f"trainer.nproc=1 goes on at step {resumed:,}"
+            )
     if config.llamafactory.sharding == "deepspeed" and "deepspeed" not in environment.versions:
         raise BadConfiguration(
             f"llamafactory.sharding=deepspeed: the environment has no deepspeed; {environment.python} -m pip install "

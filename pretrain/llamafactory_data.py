@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pretrain.llamafactory_files import DATASET, FOLDER
+from pretrain.llamafactory_files import DATA, DATASET, FOLDER
 from toedit.console import Progress, note
 from toedit.documents import Document, read_documents, shard_paths
 from toedit.errors import UnusableInput
@@ -25,7 +25,7 @@ from toedit.instruction_files import common_layout, row_line
 from toedit.instructions import Record, record_of
 from toedit.workspace import Workspace, write_json
 
-DATA, DATASET_INFO, REJECTED = "data.jsonl", "dataset_info.json", "rejected.jsonl"
+DATASET_INFO, REJECTED = "dataset_info.json", "rejected.jsonl"
 _WRAPPED = ("<think>", "<tool_call>")
 """Around a call to a tool they mean something to the framework, and a row with them is left to it."""
 

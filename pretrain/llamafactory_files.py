@@ -19,7 +19,7 @@ from toedit.config import AdapterConfig, Config, RecipeConfig
 from toedit.workspace import write_json
 
 FOLDER, OUTPUT, MERGED = "llamafactory", "output", "merged"
-DATASET = "corpus"
+DATA, DATASET = "data.jsonl", "corpus"
 """What dataset_info.json calls the data."""
 TRAIN, EXPORT, DEEPSPEED, TOKENIZED = "train.yaml", "export.yaml", "ds_z3.json", "tokenized"
 
@@ -79,6 +79,7 @@ OURS = {
 }
 """Keys of LLaMA-Factory's YAML that follow from ours."""
 
+_BYTES_A_TOKEN, _SHORT_TRAINING = 4, 20
 _DEEPSPEED_SETTINGS = {
     "train_batch_size": "auto",
     "train_micro_batch_size_per_gpu": "auto",
@@ -105,7 +106,8 @@ def write_settings(folder: Path, base: Path, config: Config, method: str, use_cp
     folder = folder.resolve()
     if config.llamafactory.sharding == "deepspeed":
         write_json(folder / DEEPSPEED, _DEEPSPEED_SETTINGS)
-    settings = train_settings(folder, base.resolve(), config, method, use_cpu)
+    data_bytes = data.stat().st_size if (data := folder / DATA).is_file() else 0
+    settings = train_settings(folder, base.resolve(), config, method, use_cpu, data_bytes)
     ranks = f"FORCE_TORCHRUN=1 NPROC_PER_NODE={config.trainer.nproc} " if needs_torchrun(config) else ""
     stage = {"pt": "continual_pretrain", "sft": "sft"}[method]
     head = (
@@ -121,8 +123,10 @@ def needs_torchrun(config: Config) -> bool:
     return config.trainer.nproc > 1 or config.llamafactory.sharding != "none"
 
 
-def train_settings(folder: Path, base: Path, config: Config, method: str, use_cpu: bool) -> dict[str, Any]:
-    """What train.yaml holds; `folder` is the checkpoint's own for LLaMA-Factory."""
+def train_settings(
+    folder: Path, base: Path, config: Config, method: str, use_cpu: bool, data_bytes: int
+) -> dict[str, Any]:
+    """What train.yaml holds; `folder` is the checkpoint's own for LLaMA-Factory, `data_bytes` the size of the data."""
     recipe, trainer = config.recipe, config.trainer
     share, micro = shares(recipe.batch_sequences, trainer.nproc, trainer.micro_batch_sequences)
     settings: dict[str, Any] = {
@@ -142,14 +146,14 @@ def train_settings(folder: Path, base: Path, config: Config, method: str, use_cp
         **_recipe_settings(recipe),
         "bf16": recipe.dtype == "bfloat16",
         "use_cpu": use_cpu,
-        **({"ddp_backend": "gloo"} if use_cpu and needs_torchrun(config) else {}),
+        **({"ddp_backend": "gloo"} if use_cpu and trainer.nproc > 1 else {}),
         **({"torch_compile": True} if trainer.compile else {}),
         **({"full_determinism": True} if trainer.deterministic else {}),
         "save_strategy": "steps",
         "save_steps": trainer.checkpoint_every,
         "save_total_limit": trainer.checkpoints_kept,
         "logging_strategy": "steps",
-        "logging_steps": trainer.log_every,
+        "logging_steps": _log_every(config, data_bytes),
         "report_to": "none",  # the command that starts it draws the curves
     }
     if config.llamafactory.sharding == "deepspeed":
@@ -221,6 +225,14 @@ def _recipe_settings(recipe: RecipeConfig) -> dict[str, Any]:
         "max_grad_norm": recipe.gradient_clip,
         "seed": recipe.seed,
     }
+
+
+def _log_every(config: Config, data_bytes: int) -> int:
+    """Steps between losses: 1 in a short training, as the framework does not log the last step by itself."""
+    recipe, every = config.recipe, config.trainer.log_every
+    a_step = recipe.sequence_length * recipe.batch_sequences
+    steps = recipe.steps or recipe.epochs * data_bytes / _BYTES_A_TOKEN / a_step
+    return 1 if steps < _SHORT_TRAINING * every else every
 
 
 def _dtype_of(base: Path) -> str:

@@ -1,6 +1,7 @@
 """trainer=llamafactory without LLaMA-Factory: what is planned, written and refused. test_zz_llamafactory.py runs it."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,11 +9,13 @@ import time
 from pathlib import Path
 
 import pytest
+import transformers
 from llamafactory_fixtures import build_base, changed, configure, local, plan, texts_file
 
 from pretrain import llamafactory, tether
 from pretrain.llamafactory_environment import find, interpreter, read_templates
 from pretrain.llamafactory_run import last_step, what_stopped
+from pretrain.llamafactory_tokenizer import end_of_text, read_tokenizer
 from toedit.config import TrainerConfig
 from toedit.errors import BadConfiguration, Interrupted, ToEditError, UnusableInput
 
@@ -25,6 +28,11 @@ def base(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory) -> Path:
     return texts_file(tmp_path_factory.mktemp("texts"))
+
+
+@pytest.fixture(scope="module")
+def plain_config():
+    return configure("pt", Path("artifacts"), None)
 
 
 @pytest.fixture
@@ -58,7 +66,7 @@ def fake_environment(tmp_path, monkeypatch):
         ("pt", ["trainer.nproc=3"], ["trainer.nproc=3", "recipe.batch_sequences=16"]),
         ("pt", ["validation_tokens.path=held-out"], ["validation_tokens.path=held-out", "stage=eval"]),
         ("pt", ["recipe.sequence_length=2048"], ["recipe.sequence_length=2048", "at most 1024"]),
-        ("pt", ["llamafactory.sharding=deepspeed"], ["llamafactory.sharding=deepspeed", "fsdp"]),
+        ("pt", ["llamafactory.sharding=deepspeed"], ["llamafactory.sharding=deepspeed", "without a GPU"]),
         ("pt", ["llamafactory.sharding=zero"], ["llamafactory.sharding=zero"]),
         ("pt", ["+llamafactory.settings.output_dir=x"], ["llamafactory.settings.output_dir", "use out"]),
         ("pt", ["+llamafactory.settings.stage=dpo"], ["llamafactory.settings.stage"]),
@@ -110,6 +118,19 @@ def test_another_version_is_refused(fake_environment, versions, code, part):
     assert "environment_llamafactory.sh" in str(caught.value)
 
 
+def test_several_ranks_without_a_gpu_do_not_resume(fake_environment, plain_config):
+    config = changed(plain_config, **{"trainer.nproc": 2})
+    llamafactory._require_environment(config, find(TrainerConfig()), 0)
+    with pytest.raises(BadConfiguration, match=r"trainer\.nproc=1 goes on at step 1,500"):
+        llamafactory._require_environment(config, find(TrainerConfig()), 1500)
+
+
+def test_deepspeed_is_not_part_of_the_environment(fake_environment, plain_config):
+    config = changed(plain_config, **{"llamafactory.sharding": "deepspeed", "trainer.device": "cuda"})
+    with pytest.raises(BadConfiguration, match="-m pip install deepspeed"):
+        llamafactory._require_environment(config, find(TrainerConfig()), 0)
+
+
 def test_the_python_can_be_named(fake_environment, tmp_path):
     python = fake_environment({"llamafactory": "0.9.5"})
     assert interpreter(TrainerConfig(python=str(python))) == python
@@ -136,8 +157,14 @@ def test_how_it_is_run_is_no_part_of_the_identity(fake_environment, base, texts,
         return plan(changed(config, **values), method).fingerprint
 
     plain, sft = fingerprint("pt"), fingerprint("sft")
-    for same in ({"trainer.nproc": 2}, {"trainer.micro_batch_sequences": 2}, {"llamafactory.sharding": "fsdp"},
-                 {"trainer.log_every": 7}, {"adapter.rank": 4}, {"sft.template": "llama3"}):  # fmt: skip
+    for same in (
+        {"trainer.nproc": 2},
+        {"trainer.micro_batch_sequences": 2},
+        {"llamafactory.sharding": "fsdp", "trainer.device": "cuda"},
+        {"trainer.log_every": 7},
+        {"adapter.rank": 4},
+        {"sft.template": "llama3"},
+    ):
         assert fingerprint("pt", **same) == plain, same
     assert fingerprint("sft", **{"sft.source": "edited"}) == sft, "the corpus says it"
     others = ({"adapter.kind": "lora"}, {"recipe.seed": 7}, {"llamafactory.settings": {"flash_attn": "disabled"}},
@@ -197,6 +224,23 @@ def test_a_training_goes_on_at_the_last_complete_checkpoint(tmp_path):
     assert last_step(tmp_path / "nothing") == 0
 
 
+@pytest.mark.parametrize("files", ["all", "no settings", "old settings"])
+def test_a_tokenizer_is_the_same_from_its_files_and_from_transformers(base, tmp_path, files):
+    folder = tmp_path / "model"
+    shutil.copytree(base, folder)
+    held = json.loads((folder / "tokenizer_config.json").read_text())
+    if files == "no settings":
+        held.pop("eos_token")
+    elif files == "old settings":
+        held |= {"eos_token": {"__type": "AddedToken", "content": held["eos_token"]}, "chat_template": "{{ messages }}"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(held))
+    tokenizer, theirs = read_tokenizer(folder, False), transformers.AutoTokenizer.from_pretrained(folder)
+    assert tokenizer.end == theirs.eos_token
+    assert tokenizer.writes_turns == (theirs.chat_template is not None)
+    for token in (*list(theirs.get_vocab())[:50], "<|eot_id|>", "never heard of"):
+        assert tokenizer.has(token) == (token in theirs.get_vocab())
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, None])
 def test_the_command_ends_with_its_starter(tmp_path, end):
     """The starter is killed, or closes its end; the command's own child ends, too."""
@@ -246,7 +290,7 @@ register_template(name="llama3", format_user=F(slots=["{{content}}<|eot_id|>"]),
     environment = find(TrainerConfig())
 
     def end(method: str, *overrides: str) -> str | None:
-        return llamafactory.end_of_text(base, configure(method, tmp_path, base, *overrides), method, environment)
+        return end_of_text(base, configure(method, tmp_path, base, *overrides), method, environment)
 
     assert end("sft") is None
     assert end("pt", "sft.template=whatever") is None

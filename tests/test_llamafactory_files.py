@@ -47,7 +47,7 @@ def test_yaml_holds_what_was_asked_and_no_key_can_be_set_twice(base, tmp_path, m
     folder.mkdir(parents=True)
     write_settings(folder, base, config, method, use_cpu=True)
     written = OmegaConf.to_container(OmegaConf.load(folder / "train.yaml"), resolve=True)
-    assert written == train_settings(folder, base, config, method, use_cpu=True)
+    assert written == train_settings(folder, base, config, method, use_cpu=True, data_bytes=0)
     assert written["output_dir"] == str(folder / "output")
     assert written.keys() - OURS.keys() == config.llamafactory.settings.keys()
     assert ("packing" in written) == (method == "sft"), "asked for packing, stage pt would lose a token a sequence"
@@ -69,10 +69,23 @@ def plain_config():
 def test_the_batch_is_the_recipes_on_any_number_of_ranks(plain_config, passes, micro, ranks):
     config = changed(plain_config, **{"recipe.batch_sequences": passes * micro * ranks, "trainer.nproc": ranks,
                                       "trainer.micro_batch_sequences": micro})  # fmt: skip
-    written = train_settings(Path("/f"), Path("/b"), config, "pt", use_cpu=True)
+    written = train_settings(Path("/f"), Path("/b"), config, "pt", use_cpu=True, data_bytes=0)
     parts = written["per_device_train_batch_size"], written["gradient_accumulation_steps"], ranks
     assert parts[0] * parts[1] * parts[2] == config.recipe.batch_sequences
     assert parts[0] <= micro
+
+
+def test_a_short_training_logs_every_step(plain_config):
+    def steps_between(**values: object) -> int:
+        config = changed(plain_config, **{"trainer.log_every": 10, **values})
+        a_step = config.recipe.sequence_length * config.recipe.batch_sequences
+        data_bytes = 4 * a_step * 100  # about a hundred steps an epoch
+        return train_settings(Path("/f"), Path("/b"), config, "pt", True, data_bytes)["logging_steps"]
+
+    assert steps_between() == 1
+    assert steps_between(**{"recipe.epochs": 3.0}) == 10
+    assert steps_between(**{"recipe.steps": 199}) == 1
+    assert steps_between(**{"recipe.steps": 200}) == 10
 
 
 @pytest.mark.parametrize(("held", "wanted"), [("bfloat16", "bfloat16"), (None, "float32"), ("float8", "float32")])

@@ -28,8 +28,7 @@ from pretrain.llamafactory_files import DATASET, write_settings
 from pretrain.tracking import read_metrics
 from toedit.artifacts import Artifact, load_artifact
 from toedit.config import TrainerConfig
-from toedit.errors import BadConfiguration, UnusableInput
-from toedit.workspace import Workspace
+from toedit.errors import UnusableInput
 
 LENGTH = 64
 SHORT = (f"recipe.sequence_length={LENGTH}", "recipe.batch_sequences=8", "recipe.steps=20",
@@ -179,12 +178,10 @@ def test_killed_it_goes_on_where_it_was(continued, base, texts, tmp_path):
     assert (folder / "metrics.csv").read_bytes() == (continued.path / "metrics.csv").read_bytes()
 
 
-def test_two_ranks_that_share_the_model_learn_the_same(continued, base, texts, tmp_path):
-    more = ("trainer.nproc=2", "llamafactory.sharding=fsdp")
-    made = make("pt", tmp_path, base, *local(texts), *SHORT, *more)
+def test_two_ranks_learn_the_same(continued, base, texts, tmp_path):
+    made = make("pt", tmp_path, base, *local(texts), *SHORT, "trainer.nproc=2")
     assert made.fingerprint == continued.fingerprint
     assert losses(made.path) == pytest.approx(losses(continued.path), abs=2e-4)
-    assert "FSDP2" in (made.path / "llamafactory" / "train.log").read_text()
 
 
 # --- what is learnt ---------------------------------------------------------------------------------------------------
@@ -321,24 +318,45 @@ def test_its_templates_are_those_that_we_read(environment):
 
 
 _PARSE = """
-import json, sys
+import contextlib, json, sys
 from accelerate.utils.deepspeed import HfDeepSpeedConfig
-config = HfDeepSpeedConfig(sys.argv[1])
-print(json.dumps([config.is_zero3(), config.is_offload(), config.get_value("train_batch_size")]))
+from llamafactory.hparams import get_train_args
+from omegaconf import OmegaConf
+read = HfDeepSpeedConfig(sys.argv[1])
+found = {"zero3": read.is_zero3(), "batch": read.get_value("train_batch_size"), "parsed": []}
+for path in sys.argv[2:]:
+    with contextlib.redirect_stdout(sys.stderr):
+        model, data, training, finetuning, _ = get_train_args(OmegaConf.to_container(OmegaConf.load(path)))
+    found["parsed"].append([finetuning.stage, finetuning.finetuning_type, data.template, data.neat_packing])
+    found["fsdp"] = [str(training.fsdp), (training.fsdp_config or {}).get("version")]
+print(json.dumps(found, default=str))
 """
 
 
-def test_deepspeeds_settings_are_read_by_accelerate(environment, base, tmp_path):
-    """As far as it goes without DeepSpeed, which the environment does not hold."""
-    config = configure(
-        "pt", tmp_path, base, "llamafactory.sharding=deepspeed", "trainer.device=auto", "trainer.nproc=2"
-    )
-    write_settings(tmp_path, base, config, "pt", use_cpu=False)
-    run = subprocess.run([environment, "-c", _PARSE, tmp_path / "ds_z3.json"], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    assert json.loads(run.stdout) == [True, False, "auto"]
-    with pytest.raises(BadConfiguration, match="has no deepspeed"):
-        llamafactory.build(Workspace(tmp_path, {"base": base}), config, "pt", "made")
+def test_its_own_parser_takes_every_yaml(environment, base, tmp_path):
+    """Sharded ones, too, which run on GPUs alone; DeepSpeed's own parser is not there, Accelerate's reads its file."""
+    variants = [("pt", "adapter=lora"), ("sft", "sft.template=default", "recipe.warmup_share=0.1"),
+                ("sft", "sft.packing=false", "adapter=lora", "trainer.deterministic=true"),
+                ("pt", "llamafactory.sharding=fsdp", "trainer.device=auto")]  # fmt: skip
+    files = []
+    for number, (method, *overrides) in enumerate(variants):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write_settings(folder, base, configure(method, tmp_path, base, *overrides), method, use_cpu=True)
+        files.append(folder / "train.yaml")
+    sharded = configure("pt", tmp_path, base, "llamafactory.sharding=deepspeed", "trainer.device=auto")
+    write_settings(tmp_path, base, sharded, "pt", use_cpu=False)
+    command = [environment, "-c", _PARSE, tmp_path / "ds_z3.json", *files]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stderr[-3000:]
+    found = json.loads(run.stdout.splitlines()[-1])
+    assert (found["zero3"], found["batch"]) == (True, "auto")
+    assert found["parsed"] == [
+        ["pt", "lora", "empty", False], ["sft", "full", "default", True], ["sft", "lora", "alpaca", False],
+        ["pt", "full", "empty", False],
+    ]  # fmt: skip
+    assert "full_shard" in found["fsdp"][0].lower()
+    assert found["fsdp"][1] == 2
 
 
 def test_the_dataset_is_what_dataset_info_calls_it(continued):

@@ -63,10 +63,10 @@ def test_an_alpaca_row_is_written_as_llama_factory_writes_it(folder):
     turns = [Turn("user", "Say it."), Turn("assistant", "The cat.")]
     example = load_template(folder, ALPACA).encode(turns)
     asked = "### Instruction:\nSay it.\n\n### Response:\n"
-    assert text_of(folder, example.token_ids) == f"{END}{SYSTEM}{asked}The cat.{END}\n\n"
+    assert text_of(folder, example.token_ids) == f"{SYSTEM}{asked}The cat.{END}\n\n"
     assert learnt_of(folder, example) == f"The cat.{END}\n\n"
     again = load_template(folder, ALPACA).encode([Turn("system", "Be brief.\n"), *turns, *turns])
-    assert text_of(folder, again.token_ids) == f"{END}Be brief.\n" + 2 * f"{asked}The cat.{END}\n\n"
+    assert text_of(folder, again.token_ids) == "Be brief.\n" + 2 * f"{asked}The cat.{END}\n\n"
 
 
 @pytest.mark.parametrize(("layout", "rows"), [("alpaca", alpaca_rows()), ("sharegpt", sharegpt_rows())])
@@ -91,7 +91,7 @@ def test_exactly_what_the_assistant_says_is_learnt(folder, tmp_path, layout, row
 def test_text_that_spells_the_end_does_not_end_the_conversation(folder):
     example = load_template(folder, ALPACA).encode([Turn("user", END), Turn("assistant", f"a{END}b")])
     end_id = Tokenizer.from_file(str(folder / "tokenizer.json")).token_to_id(END)
-    assert example.token_ids.count(end_id) == 2  # the first token, and the real end
+    assert example.token_ids.count(end_id) == 1  # the real end
 
 
 CHAT = (

@@ -365,3 +365,36 @@ def test_the_dataset_is_what_dataset_info_calls_it(continued):
         llamafactory.report(configure("pt", continued.root, None), continued)["loss"]
         == f"{losses(continued.path)[-1]:.4f}"
     )
+
+
+ENCODES = """
+import json, sys
+from transformers import AutoTokenizer
+from llamafactory.data.template import TEMPLATES
+tokenizer, template = AutoTokenizer.from_pretrained(sys.argv[1]), TEMPLATES["alpaca"]
+for system, messages in json.load(sys.stdin):
+    pairs = template.encode_multiturn(tokenizer, messages, system, None)
+    print(json.dumps([[ids, learnt] for pair in pairs for ids, learnt in zip(pair, (False, True))]))
+"""
+
+
+def test_our_alpaca_template_is_its_own_token_for_token(environment, base):
+    """What trainer=fsdp learns of a row is what this trainer learns."""
+    from sft.templates import load_template
+    from toedit.conversation import Turn
+
+    said = [["Say it.", "The cat sat."], ["First.\n", " one", "Then?", "two \n"], ["", "é🙂"]]
+    asked = [(system, texts) for system in ("", "You tell stories.\n") for texts in said]
+    rows = [
+        (system, [{"role": ("user", "assistant")[n % 2], "content": text} for n, text in enumerate(texts)])
+        for system, texts in asked
+    ]
+    run = subprocess.run([str(environment), "-c", ENCODES, str(base)], input=json.dumps(rows), capture_output=True,
+                         text=True, timeout=300)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    template = load_template(base, configure("sft", base.parent, base).sft.templates["alpaca"])
+    for line, (system, messages) in zip(run.stdout.splitlines(), rows, strict=True):
+        turns = [Turn(message["role"], message["content"]) for message in messages]
+        ours = template.encode([*([Turn("system", system)] if system else []), *turns])
+        theirs = [(token, learnt) for ids, learnt in json.loads(line) for token in ids]
+        assert list(zip(*ours, strict=True)) == theirs

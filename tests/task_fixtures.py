@@ -6,7 +6,9 @@ learned them helps.
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -130,3 +132,17 @@ def teach(
             break
     model.save_pretrained(folder)
     return known
+
+
+def with_code_of_its_own(model: Path, folder: Path) -> Path:
+    """A copy of a GPT-2 under a name that Transformers does not know, with Python files that define it."""
+    shutil.copytree(model, folder)
+    settings = json.loads((folder / "config.json").read_text())
+    classes = {"AutoConfig": "homemade.Homemade", "AutoModelForCausalLM": "homemade.HomemadeModel"}
+    (folder / "config.json").write_text(json.dumps(settings | {"model_type": "homemade", "auto_map": classes}))
+    (folder / "homemade.py").write_text(
+        "from transformers import GPT2Config, GPT2LMHeadModel\n"
+        "class Homemade(GPT2Config):\n    model_type = 'homemade'\n"
+        "class HomemadeModel(GPT2LMHeadModel):\n    config_class = Homemade\n"
+    )
+    return folder

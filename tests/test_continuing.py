@@ -15,6 +15,7 @@ import pytest
 import torch
 from conftest import REPOSITORY, files_of, run_command, write_jsonl
 from instruction_fixtures import alpaca_rows, sharegpt_rows
+from task_fixtures import with_code_of_its_own
 from test_pretrain import compose
 from test_pretraining_runs import content, losses
 from tokens_fixture import build_tokens
@@ -194,16 +195,7 @@ def test_what_cannot_be_a_base_is_one_line(base, tokens, more_tokens, tmp_path):
 
 
 def test_a_base_with_code_of_its_own_needs_a_key(base, more_tokens, tmp_path):
-    own = shutil.copytree(base / "hf", tmp_path / "own")
-    settings = json.loads((own / "config.json").read_text())
-    settings |= {"model_type": "homemade", "auto_map": {"AutoConfig": "homemade.Homemade",
-                                                        "AutoModelForCausalLM": "homemade.HomemadeModel"}}  # fmt: skip
-    (own / "config.json").write_text(json.dumps(settings))
-    (own / "homemade.py").write_text(
-        "from transformers import GPT2Config, GPT2LMHeadModel\n"
-        "class Homemade(GPT2Config):\n    model_type = 'homemade'\n"
-        "class HomemadeModel(GPT2LMHeadModel):\n    config_class = Homemade\n"
-    )
+    own = with_code_of_its_own(base / "hf", tmp_path / "own")
     line = refusal(continual_pretrain, "stage=continual_pretrain", "base=none", f"base.path={own}",
                    f"tokens.path={more_tokens}", *RECIPE, f"out={tmp_path / 'out'}")  # fmt: skip
     assert "base.trust_remote_code=true allows it" in line

@@ -11,7 +11,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 from conftest import files_of, run_command, write_jsonl
-from task_fixtures import CHANCE, SPLITS, save_model, task_rows, teach, write_tasks
+from task_fixtures import CHANCE, SPLITS, save_model, task_rows, teach, with_code_of_its_own, write_tasks
 from tokenizers_fixture import require_test_data
 from tokens_fixture import build_tokens
 
@@ -322,16 +322,7 @@ def test_a_model_that_reads_too_little_is_named_and_cut_prompts_are_counted(mode
 
 def test_code_that_comes_with_a_model_is_run_only_where_the_key_says_so(model, tmp_path):
     """An architecture of its own: refused by the name of the key; with the key its code runs."""
-    own = shutil.copytree(model, tmp_path / "own")
-    settings = json.loads((own / "config.json").read_text())
-    settings |= {"model_type": "homemade", "auto_map": {"AutoConfig": "homemade.Homemade",
-                                                        "AutoModelForCausalLM": "homemade.HomemadeModel"}}  # fmt: skip
-    (own / "config.json").write_text(json.dumps(settings))
-    (own / "homemade.py").write_text(
-        "from transformers import GPT2Config, GPT2LMHeadModel\n"
-        "class Homemade(GPT2Config):\n    model_type = 'homemade'\n"
-        "class HomemadeModel(GPT2LMHeadModel):\n    config_class = Homemade\n"
-    )
+    own = with_code_of_its_own(model, tmp_path / "own")
     folder = write_tasks(tmp_path / "tasks", ["piqa"], 3)
     with pytest.raises(UnusableInput, match=r"eval\.trust_remote_code=true"):
         evaluate(tmp_path / "a", own, folder, ["piqa"])

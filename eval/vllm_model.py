@@ -11,7 +11,7 @@ from typing import Any
 
 from lm_eval.api.model import LM
 
-from eval.harness_model import LogLikelihood
+from eval.log_likelihood import LogLikelihood
 from toedit import vllm_engine
 from toedit.config import EvalConfig, ScorerConfig
 from toedit.elsewhere import Elsewhere

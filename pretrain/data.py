@@ -17,9 +17,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from toedit.config import Config
 from toedit.errors import BadConfiguration, UnusableInput
-from toedit.workspace import read_manifest
 
 IGNORED = -100
 """A target that is not learnt, as Transformers writes it."""
@@ -115,16 +113,6 @@ class TokenSequences:
 
     def trained(self, first: int, count: int) -> Batch:
         return self.batch([self._order[place] for place in range(first, first + count)])
-
-
-def open_sequences(folder: Path, config: Config, rows: int) -> Sequences:
-    """The sequences of a tokens or an examples artifact. Raises UnusableInput."""
-    from pretrain.examples import ExampleSequences
-
-    manifest, length, seed = read_manifest(folder), config.recipe.sequence_length, config.recipe.seed
-    if manifest["kind"] == "examples":
-        return ExampleSequences(folder, length, seed, rows, config.sft.packing)
-    return TokenSequences(folder, manifest, length, seed, rows)
 
 
 def total_steps(steps: int | None, epochs: float, batch_sequences: int, sequences: int) -> int:

@@ -20,11 +20,12 @@ from torch import Tensor
 
 from pretrain import checkpoints, export, models, throughput
 from pretrain.base import starting_architecture, starting_model
-from pretrain.data import IGNORED, Batch, open_sequences, shares, total_steps
+from pretrain.data import IGNORED, Batch, shares, total_steps
 from pretrain.job import OUTCOME, Job
 from pretrain.language_model import LanguageModel, self_check, self_check_packing
 from pretrain.optimisation import adamw, learning_rate
 from pretrain.ranks import Ranks, join
+from pretrain.sequences import open_sequences
 from pretrain.tracking import Trackers
 from pretrain.weights import ShardedWeights, Weights
 from toedit.console import Progress, human, note

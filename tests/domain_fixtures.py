@@ -113,7 +113,7 @@ class AnsweringModel:
         pass
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[Any, bool]]:
-        from eval.harness_model import LogLikelihood
+        from eval.log_likelihood import LogLikelihood
 
         assert self._logprob is not None
         return [

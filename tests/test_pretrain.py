@@ -71,6 +71,16 @@ def test_the_recipes_are_the_published_ones():
 # --- initialisation, loss, optimizer ----------------------------------------------------------------------------------
 
 
+def test_the_recipes_from_a_base_are_the_released_ones():
+    olmo, scratch, llama = (compose(f"recipe={name}").recipe for name in
+                            ("continual_olmo_1b", "olmo_1b", "continual_llama3_8b"))  # fmt: skip
+    assert olmo.identity() == scratch.identity()
+    assert (llama.learning_rate, llama.batch_sequences, llama.sequence_length) == (1e-4, 24 * 8 * 4, 1024)
+    assert (llama.warmup(1000), llama.final_learning_rate_share, llama.epochs) == (100, 0, 1)
+    for stage in ("continual_pretrain", "sft"):
+        assert compose(f"stage={stage}").recipe.name == f"{stage.partition('_')[0]}_tiny"
+
+
 def tiny(kind: str = "gpt2", **changes):
     names = {
         "gpt2": {"n_layer": 2, "n_head": 2, "n_embd": 32, "n_positions": 32, "resid_pdrop": 0.0, "embd_pdrop": 0.0,

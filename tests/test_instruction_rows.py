@@ -120,7 +120,8 @@ def test_columns_and_tags_have_the_names_that_are_asked_for():
     "settings, key",
     [
         ({"layout": "alpca"}, "corpus.layout"),
-        ({"layout": "alpaca", "kind": "pydocs"}, "corpus.layout"),
+        ({"layout": "sharegpt", "kind": "pydocs"}, "corpus.layout"),
+        ({"layout": "alpaca", "kind": "pydocs", "columns": ColumnsConfig(prompt="a")}, "corpus.layout"),
         ({"layout": "alpaca", "text_fields": ["output"]}, "corpus.text_fields"),
         ({"layout": "alpaca", "columns": ColumnsConfig(messages="m")}, "corpus.columns.messages"),
         ({"layout": "alpaca", "columns": ColumnsConfig(prompt="a", query="a")}, "corpus.columns"),

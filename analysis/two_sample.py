@@ -8,11 +8,15 @@ Three distances between the distribution functions F and G of the samples, of th
 
 Each is a function of how often every document counts: once for the distance itself, as often as it was drawn for a
 bootstrap resample, and 0 or 1 for a permutation, which deals the documents out anew. What is drawn and dealt out are
-units: works that several documents may come from. Where units are as many documents each in both samples, or their size
-says nothing, the permutation test is exact; documents dealt out one by one would reject far too often.
+units: works that several documents may come from. The permutation test is exact where works are of the same kind in
+both samples; where one has large works and the other small ones it rejects too seldom. Documents dealt out one by one
+would reject far too often.
 
-A bootstrap resample is further from the other one than the samples are: the mean excess is taken off the interval. Its
-lower end is 0 where the permutation test does not reject at 5 %, as that is the test of a distance of 0.
+Intervals: two resamples are further apart than the samples are, by a mean excess, as these are further apart than
+what they were drawn from. So the excess is taken off the upper end of the percentile interval once, off the lower end
+twice. Kolmogorov-Smirnov, a maximum, is not served well by that: its interval is the distance plus and minus the 95 %
+quantile of max |F* - G* - (F - G)|, which is safe, as no distance differs from another by more. The lower end is 0
+where the permutation test does not reject at 5 %, as that is the test of a distance of 0.
 
 Shapes: A, B documents of the samples, N = A + B of both, in the order of their values; U units, V in the second sample;
 R resamples. Deterministic: one generator a kind of resample, keyed by the seed.
@@ -37,10 +41,17 @@ Counts = NDArray[np.int64]
 Values = dict[str, NDArray[np.float64]]
 Statistic = Callable[[Counts, Counts], Values]
 """(count_RA, count_RB) -> {name: value_R}: the samples' documents in the order of their values, each so many times."""
+Advance = Callable[[float], None]
+"""Told how many resamples more are done."""
 
 _MATRIX = 1_000_000
 """Elements of a batch of resamples: small enough to stay near the processor."""
 _BOOTSTRAP, _PERMUTATION = 0, 1
+_BAND = "band"
+
+
+def quietly(done: float) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +106,19 @@ class Pair:
         return first_RN[:, self.order_N], second_RN[:, self.order_N]
 
 
-def distances(first_RN: Counts, second_RN: Counts, pair: Pair) -> Values:
-    """The distances where each pooled document counts so many times in the first and in the second sample.
+def differences(first_RN: Counts, second_RN: Counts, pair: Pair) -> NDArray[np.float64]:
+    """F - G behind every distinct value but the largest, where each pooled document counts so many times.
 
-    F - G is a fraction of integers, so samples with equal distributions are exactly 0 apart.
+    A fraction of integers: samples with equal distributions are exactly 0 apart.
     """
     total_R1, other_R1 = first_RN.sum(axis=1, keepdims=True), second_RN.sum(axis=1, keepdims=True)
     difference_RN = np.cumsum(first_RN * other_R1 - second_RN * total_R1, axis=1)
-    gap_RN = np.abs(difference_RN[:, pair.last_N]) / (total_R1 * other_R1)
-    width_N = np.diff(pair.value_N)[pair.last_N]
+    return difference_RN[:, pair.last_N] / (total_R1 * other_R1)
+
+
+def distances(difference_RN: NDArray[np.float64], pair: Pair) -> Values:
+    """The distances, from F - G."""
+    gap_RN, width_N = np.abs(difference_RN), np.diff(pair.value_N)[pair.last_N]
     return {
         "kolmogorov_smirnov": gap_RN.max(axis=1, initial=0.0),
         "wasserstein": gap_RN @ width_N,
@@ -111,36 +126,43 @@ def distances(first_RN: Counts, second_RN: Counts, pair: Pair) -> Values:
     }
 
 
-def compare(pair: Pair, resamples: int, seed: int) -> dict[str, Estimate]:
+def compare(pair: Pair, resamples: int, seed: int, advance: Advance = quietly) -> dict[str, Estimate]:
     """The distances with intervals and p-values."""
+    one_1A, one_1B = _ones(pair)
+    difference_1N = differences(*pair.pooled(one_1A, one_1B), pair)
 
     def statistic(count_RA: Counts, count_RB: Counts) -> Values:
-        return distances(*pair.pooled(count_RA, count_RB), pair)
+        difference_RN = differences(*pair.pooled(count_RA, count_RB), pair)
+        band_R = np.abs(difference_RN - difference_1N).max(axis=1, initial=0.0)
+        return {_BAND: band_R, **distances(difference_RN, pair)}
 
-    value = once(statistic, pair)
-    drawn = bootstrap(statistic, pair, resamples, seed)
-    dealt = permutations(pair, resamples, seed)
+    drawn = bootstrap(statistic, pair, resamples, seed, advance)
+    dealt = permutations(pair, resamples, seed, advance)
     estimates = {}
-    for name in DISTANCES:
+    for name, value_1 in distances(difference_1N, pair).items():
+        value = float(value_1[0])
         # One part in 10^12 is what the order of a sum can do to equal values.
-        as_far = int((dealt[name] >= value[name] * (1 - 1e-12)).sum())
-        p_value = (1 + as_far) / (1 + resamples)
-        low, high = None, None
-        if name in drawn:
-            low, high = interval(drawn[name] - max(float(drawn[name].mean()) - value[name], 0.0))
-            low, high = (0.0 if p_value > LEVEL else max(low, 0.0)), max(high, value[name])
-            low = min(low, value[name])
-        estimates[name] = Estimate(value[name], low, high, p_value)
+        p_value = (1 + int((dealt[name] >= value * (1 - 1e-12)).sum())) / (1 + resamples)
+        if not drawn:
+            estimates[name] = Estimate(value, p_value=p_value)
+            continue
+        if name == "kolmogorov_smirnov":
+            half = float(np.quantile(drawn[_BAND], 1 - LEVEL))
+            low, high = value - half, min(value + half, 1.0)
+        else:
+            excess = max(float(drawn[name].mean()) - value, 0.0)
+            low, high = interval(drawn[name])
+            low, high = min(low - 2 * excess, value), max(high - excess, value)
+        estimates[name] = Estimate(value, 0.0 if p_value > LEVEL else max(low, 0.0), high, p_value)
     return estimates
 
 
 def once(statistic: Statistic, pair: Pair) -> dict[str, float]:
     """The statistic of the samples as they are."""
-    one_1A, one_1B = (np.ones((1, len(sample.value_A)), np.int64) for sample in (pair.first, pair.second))
-    return {name: float(value_R[0]) for name, value_R in statistic(one_1A, one_1B).items()}
+    return {name: float(value_R[0]) for name, value_R in statistic(*_ones(pair)).items()}
 
 
-def bootstrap(statistic: Statistic, pair: Pair, resamples: int, seed: int) -> Values:
+def bootstrap(statistic: Statistic, pair: Pair, resamples: int, seed: int, advance: Advance = quietly) -> Values:
     """The statistic of samples whose units are drawn with replacement; empty where a sample is a single unit."""
     if min(pair.first.units, pair.second.units) < 2:
         return {}
@@ -151,10 +173,10 @@ def bootstrap(statistic: Statistic, pair: Pair, resamples: int, seed: int) -> Va
         count_RV = draw_counts(generator, rows, pair.second.units)
         return statistic(count_RU[:, pair.first.unit_A], count_RV[:, pair.second.unit_A])
 
-    return _in_batches(batch, resamples, len(pair.value_N))
+    return _in_batches(batch, resamples, len(pair.value_N), advance)
 
 
-def permutations(pair: Pair, resamples: int, seed: int) -> Values:
+def permutations(pair: Pair, resamples: int, seed: int, advance: Advance = quietly) -> Values:
     """The distances where as many units as the first sample has are taken from all units at random."""
     generator = np.random.default_rng([seed, _PERMUTATION])
     unit_N = np.concatenate([pair.first.unit_A, pair.first.units + pair.second.unit_A])[pair.order_N]
@@ -163,9 +185,9 @@ def permutations(pair: Pair, resamples: int, seed: int) -> Values:
     def batch(rows: int) -> Values:
         dealt_RU = generator.permuted(np.tile(is_first_U, (rows, 1)), axis=1)
         first_RN = dealt_RU[:, unit_N].astype(np.int64)
-        return distances(first_RN, 1 - first_RN, pair)
+        return distances(differences(first_RN, 1 - first_RN, pair), pair)
 
-    return _in_batches(batch, resamples, len(pair.value_N))
+    return _in_batches(batch, resamples, len(pair.value_N), advance)
 
 
 def interval(value_R: NDArray[np.float64]) -> tuple[float, float]:
@@ -174,7 +196,14 @@ def interval(value_R: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _in_batches(batch: Callable[[int], Values], resamples: int, documents: int) -> Values:
-    rows = max(min(_MATRIX // documents, resamples), 1)
-    parts = [batch(min(rows, resamples - start)) for start in range(0, resamples, rows)]
+def _ones(pair: Pair) -> tuple[Counts, Counts]:
+    """Every document once."""
+    return np.ones((1, len(pair.first.value_A)), np.int64), np.ones((1, len(pair.second.value_A)), np.int64)
+
+
+def _in_batches(batch: Callable[[int], Values], resamples: int, documents: int, advance: Advance) -> Values:
+    rows, parts = max(min(_MATRIX // documents, resamples), 1), []
+    for start in range(0, resamples, rows):
+        parts.append(batch(min(rows, resamples - start)))
+        advance(min(rows, resamples - start))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -56,8 +56,15 @@ class AnalysisConfig:
     def __post_init__(self) -> None:
         require_one_of("analysis.name", self.name, ANALYSES)
         require(self.bins >= 1, "analysis.bins", self.bins, "must be at least 1")
-        is_enough = self.max_tokens is None or self.max_tokens >= 2 or (self.max_tokens == 1 and not self.skip_first_token)
-        require(is_enough, "analysis.max_tokens", self.max_tokens, "must leave a token: null, or at least 2 (1 with skip_first_token=false)")
+        is_enough = (
+            self.max_tokens is None or self.max_tokens >= 2 or (self.max_tokens == 1 and not self.skip_first_token)
+        )
+        require(
+            is_enough,
+            "analysis.max_tokens",
+            self.max_tokens,
+            "must leave a token: null, or at least 2 (1 with skip_first_token=false)",
+        )
         require(self.resamples >= 99, "analysis.resamples", self.resamples, "must be at least 99, for p-values of 0.01")
         require(self.seed >= 0, "analysis.seed", self.seed, "must not be negative")
 

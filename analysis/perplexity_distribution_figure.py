@@ -31,7 +31,6 @@ def draw(
     """Write the picture to `paths`, by format."""
     import matplotlib
     from matplotlib.figure import Figure
-    from matplotlib.ticker import FuncFormatter
 
     share_2B = count_2B / count_2B.sum(axis=1, keepdims=True)
     with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
@@ -39,15 +38,13 @@ def draw(
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(6.4, 4.8))
         figure.subplots_adjust(left=0.11, right=0.97, top=0.91, bottom=0.1, hspace=0.22)
-        axes = figure.subplots(2, 1, sharex=True, sharey=True)
+        axes = figure.subplots(2, 1, sharex=True)
         for number, axis in enumerate(axes):
             _draw_panel(axis, edge_B1, share_2B[number], summary, number)
         axes[1].set_xscale("log")
         axes[1].set_xlabel("perplexity of a document (logarithmic axis)")
         axes[1].set_xlim(edge_B1[0], edge_B1[-1])
         _label_axis(axes[1].xaxis, edge_B1)
-        axes[0].yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
-        axes[0].set_ylim(0, 1.28 * share_2B.max())  # room for the names of the quartiles
         found = summary["distances"]["kolmogorov_smirnov"]
         caption = (
             f"prior: {summary['prior']}   Kolmogorov-Smirnov distance {found['value']:.3f} (p = {found['p_value']:.2g})"
@@ -62,28 +59,33 @@ def draw(
 def _draw_panel(
     axis: Any, edge_B1: NDArray[np.float64], share_B: NDArray[np.float64], summary: Mapping[str, Any], number: int
 ) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
     own, other = summary["corpora"][number], summary["corpora"][1 - number]
     axis.axvspan(*other["central_95"], color=_GREY, linewidth=0, zorder=0)
     axis.stairs(share_B, edge_B1, fill=True, color=COLOURS[number], alpha=0.85, linewidth=0)
     axis.set_ylabel("share of documents")
+    axis.set_ylim(0, 1.4 * share_B.max())  # room for the names of the quartiles
+    axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     measured = own["documents"] - own["without_perplexity"]
     title = axis.set_title(_plain(f"{summary['names'][number]}: {measured:,} documents"), loc="left", fontsize=9)
     title.set_parse_math(False)
-    middle = np.sqrt(edge_B1[0] * edge_B1[-1])
     for height, (key, name) in enumerate((("q0.25", "25 %"), ("q0.5", "50 %"), ("q0.75", "75 %"))):
         value = own["quantiles"][key]["value"]
         axis.axvline(value, color="black", linewidth=0.8, linestyle=(0, (4, 3)))
-        is_right = value > middle
+        place = np.log(value / edge_B1[0]) / np.log(edge_B1[-1] / edge_B1[0])
+        to_the_left = place > 0.85 or (height == 0 and place > 0.15)
         axis.annotate(
             f"{name}: {value:.3g}",
             xy=(value, 0.97 - 0.1 * height),
             xycoords=("data", "axes fraction"),
-            xytext=(-4 if is_right else 4, 0),
+            xytext=(-4 if to_the_left else 4, 0),
             textcoords="offset points",
-            ha="right" if is_right else "left",
+            ha="right" if to_the_left else "left",
             va="top",
             fontsize=8,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.85},
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
             zorder=5,
         )
 

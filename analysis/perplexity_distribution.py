@@ -218,6 +218,6 @@ def report(config: Config, artifact: Artifact) -> dict[str, str]:
         "median": medians[0],
         "other median": medians[1],
         "KS": f"{distances['kolmogorov_smirnov']['value']:.3f}",
-        "p": f"{distances['kolmogorov_smirnov']['p_value']:.3g}",
+        "p (permutation)": f"{distances['kolmogorov_smirnov']['p_value']:.3g}",
         "W1": f"{distances['wasserstein']['value']:.3f}",
     }

@@ -46,8 +46,9 @@ def draw(
         axes[1].set_xlim(edge_B1[0], edge_B1[-1])
         _label_axis(axes[1].xaxis, edge_B1)
         found = summary["distances"]["kolmogorov_smirnov"]
+        p_value = max(found["p_value"], found["p_bootstrap"] or 0.0)
         caption = (
-            f"prior: {summary['prior']}   Kolmogorov-Smirnov distance {found['value']:.3f} (p = {found['p_value']:.2g})"
+            f"prior: {summary['prior']}   Kolmogorov-Smirnov distance {found['value']:.3f} (p = {p_value:.2g})"
             "   grey: central 95 % of the other corpus"
         )
         written = figure.suptitle(_plain(caption), fontsize=8, x=0.02, y=0.985, ha="left", color=QUIET)

@@ -8,7 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import overlap
-from analysis.two_sample import DISTANCES, LEVEL, Pair, Sample, compare, differences, distances, once, permutations
+from analysis.two_sample import (
+    DISTANCES,
+    LEVEL,
+    Pair,
+    Sample,
+    compare,
+    differences,
+    distances,
+    once,
+    permutations,
+    share_as_far,
+)
 from toedit.units import draw_counts, origin_of, units_of
 
 values = st.lists(st.integers(-20, 20).map(lambda number: number / 4), min_size=1, max_size=25).map(np.array)
@@ -73,6 +84,7 @@ def test_a_copy_is_no_distance_away(value_A):
     found = compare(Pair(single(value_A), single(value_A.copy())), 99, seed=0)
     for name in DISTANCES:
         assert (found[name].value, found[name].p_value) == (0.0, 1.0)
+        assert found[name].p_bootstrap in (None, 1.0)
         assert found[name].low in (None, 0.0)
 
 
@@ -81,7 +93,7 @@ def test_what_is_far_apart_is_told_apart():
     pair = Pair(single(generator.normal(size=60)), single(generator.normal(1.5, 1, 50)))
     found = compare(pair, 199, seed=0)
     for name in DISTANCES:
-        assert found[name].p_value == 1 / 200  # none of 199 permutations came as far
+        assert found[name].p_value == found[name].p_bootstrap == 1 / 200  # none of 199 came as far
         assert 0 < found[name].low < found[name].value < found[name].high
     assert found == compare(pair, 199, seed=0)
     assert found != compare(pair, 199, seed=1)
@@ -98,8 +110,7 @@ def rejections(trials, draw, of_units=True, resamples=99):
         pair = Pair(*samples)
         value, dealt = measured(pair), permutations(pair, resamples, trial)
         for name in DISTANCES:
-            as_far = (dealt[name] >= value[name] * (1 - 1e-12)).sum()
-            rejected[name] += (1 + as_far) / (1 + resamples) <= LEVEL
+            rejected[name] += share_as_far(dealt[name], value[name]) <= LEVEL
     return rejected
 
 
@@ -129,6 +140,22 @@ def test_works_are_dealt_out_whole_or_too_much_is_rejected():
     assert all(low <= found[name] <= high for name in DISTANCES), (low, found, high)
     naive = rejections(100, clustered, of_units=False)
     assert all(naive[name] > 30 for name in DISTANCES), naive
+
+
+def test_works_of_unlike_sizes_are_left_to_the_bootstrap():
+    generator, rejected = np.random.default_rng(2), {"p_value": 0, "p_bootstrap": 0, "interval": 0}
+    for trial in range(100):
+        samples = [
+            Sample(0.3 * generator.normal(size=works)[unit_A] + generator.normal(size=works * size), unit_A)
+            for works, size in ((80, 10), (25, 1))
+            for unit_A in [np.repeat(np.arange(works), size)]
+        ]
+        found = compare(Pair(*samples), 99, trial)["wasserstein"]
+        rejected["p_value"] += found.p_value <= LEVEL
+        rejected["p_bootstrap"] += found.p_bootstrap <= LEVEL
+        rejected["interval"] += found.low > 0
+    assert rejected["p_value"] > 30  # why there is a second p-value
+    assert rejected["interval"] <= rejected["p_bootstrap"] <= 14
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0])

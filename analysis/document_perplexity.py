@@ -1,7 +1,7 @@
 """Perplexities of a corpus's documents, from scores: exp of minus the mean log-probability of a document's tokens.
 
 Reads a scores artifact (ids and log-probabilities, nothing else) and, of the corpus it belongs to, which work each
-document is from. Nothing is kept of a shard but a row a document, so 10 million documents are about 1 GB.
+document is from. Nothing is kept of a shard but a row a document.
 
 Shapes: D documents, T tokens of a shard.
 """

@@ -113,6 +113,16 @@ def read_logprobs(path: Path) -> NDArray[np.float32]:
     return logprobs.drop_null().to_numpy(zero_copy_only=False)
 
 
+def read_document_logprobs(path: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.float32]]:
+    """(ids, token_offset_D1, logprob_T) of a shard; NaN where nothing was scored. Reads those columns alone."""
+    try:
+        table = pq.read_table(path, columns=["id", "logprobs"]).combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        raise UnusableInput(f"{path}: not readable as scores ({str(error).splitlines()[0]})") from None
+    token_offset_D1, logprobs = _flat(table.column("logprobs"))
+    return table.column("id").to_pylist(), token_offset_D1, logprobs.to_numpy(zero_copy_only=False)
+
+
 def _lists(offset_D1: NDArray[np.int64], values: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offset_D1, pa.int32()), values)
 

@@ -108,9 +108,9 @@ STAGES = {
         "python run.py stage=sft base.path=my-model corpus=local corpus.path=rows.json corpus.layout=alpaca",
     ),
     "analyze": Stage(
-        "analysis.token_probability",
-        "scores",
-        "the U-shaped histogram of token probabilities (Figure 5, Table 6)",
+        "analysis.stage",
+        "scores, or a corpus; a second corpus (analysis.other), where two are compared",
+        "a figure and its data: histogram of token probabilities (Figure 5, Table 6), perplexities of documents (Figure 3)",
         "python run.py stage=analyze analysis=token_probability",
     ),
     "eval": Stage(

@@ -31,11 +31,11 @@ from eval.statistics import (
     paper_statistic,
     rolling_statistic,
     standard_errors,
-    units_of,
     values,
 )
 from toedit.config import EvalConfig
 from toedit.errors import UnusableInput
+from toedit.units import units_of
 
 SAMPLES = "samples"
 MEAN = "mean of sets"

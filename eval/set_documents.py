@@ -16,8 +16,9 @@ from toedit.console import printable
 from toedit.corpora.files import FileRows
 from toedit.corpora.ids import content_id
 from toedit.corpora.local import input_file
-from toedit.corpora.rows import BadRow, document_of, parse, pick
+from toedit.corpora.rows import BadRow, document_of, parse
 from toedit.errors import UnusableInput
+from toedit.units import origin_of
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,9 @@ def read_set(
             yield RejectedRow(row.file, row.line, reason)
             continue
         yield SetDocument(
-            set_name=_first(value, set_fields) or text_set.name,
+            set_name=origin_of(value, set_fields) or text_set.name,
             id=document["id"] or content_id(document["source"], document["text"]),
-            unit=_first(value, settings.unit_fields),
+            unit=origin_of(value, settings.unit_fields),
             text=document["text"],
             file_number=row.file_number,
             line=row.line,
@@ -86,11 +87,3 @@ def has_documents(text_set: TextSet, settings: EvalConfig) -> bool:
 def _name(file: Path, root: Path) -> str:
     """The file as messages name it, below `root` where it lies there."""
     return file.relative_to(root).as_posix() if file.is_relative_to(root) and file != root else file.name
-
-
-def _first(value: Any, fields: list[str]) -> str | None:
-    """The first of `fields` that is there, as text."""
-    if isinstance(value, str):
-        return None
-    found = (pick(value, field) for field in fields)
-    return next((str(item) for item in found if isinstance(item, (str, int)) and str(item)), None)

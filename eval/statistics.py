@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eval.perplexity import Measured
+from toedit.units import draw_counts
 
 METRICS = ("nll", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
 PAPER_METRICS = METRICS[:2]
@@ -77,30 +78,8 @@ def standard_errors(
     rows = max(min(_LARGEST_MATRIX // len(unit_D), resamples), 1)
     parts: dict[str, list[NDArray[np.float64]]] = {}
     for start in range(0, resamples if units > 1 else 0, rows):
-        count_RU = _draw_counts(generator, min(rows, resamples - start), units)
+        count_RU = draw_counts(generator, min(rows, resamples - start), units)
         for name, value_R in statistic(count_RU[:, unit_D].astype(float)).items():
             parts.setdefault(name, []).append(value_R)
     with np.errstate(invalid="ignore"):
         return {name: float(np.concatenate(found).std(ddof=1)) for name, found in parts.items()}
-
-
-def _draw_counts(generator: np.random.Generator, rows: int, units: int) -> NDArray[np.int64]:
-    """How often each unit comes up in `units` draws with replacement, a row a resample."""
-    drawn_RU = generator.integers(units, size=(rows, units)) + units * np.arange(rows)[:, None]
-    return np.bincount(drawn_RU.ravel(), minlength=rows * units).reshape(rows, units)
-
-
-def units_of(origins: Sequence[str | None]) -> tuple[NDArray[np.int64], str]:
-    """`(unit_D, what a unit is)`: documents of one origin belong together, others stand alone.
-
-    An origin that all documents of a set share says nothing about which of them depend on each other.
-    """
-    known = {origin for origin in origins if origin is not None}
-    if not known or (len(known) == 1 and None not in origins):
-        return np.arange(len(origins)), "document"
-    number: dict[tuple[bool, str | int], int] = {}
-    unit_D = [
-        number.setdefault((True, row) if origin is None else (False, origin), len(number))
-        for row, origin in enumerate(origins)
-    ]
-    return np.array(unit_D, np.int64), "origin"

@@ -18,10 +18,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from eval import measuring
 from eval.perplexity import Measured, PerplexityPass
 from eval.stage import plan
-from eval.statistics import paper_statistic, rolling_statistic, standard_errors, units_of, values
+from eval.statistics import paper_statistic, rolling_statistic, standard_errors, values
 from toedit.config import CheckpointConfig, Config, EvalConfig, ScorerConfig
 from toedit.console import Progress
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.units import units_of
 from toedit.windows import rolling_windows
 
 TEXTS = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
+from toedit.config.corpus import CorpusConfig
 
 
 @dataclass
@@ -23,15 +24,44 @@ class DiffConfig:
         require(self.max_characters >= 1, "diff.max_characters", self.max_characters, "must be at least 1")
 
 
+ANALYSES = ("token_probability", "perplexity_distribution")
+
+
+def _no_corpus() -> CorpusConfig:
+    return CorpusConfig(kind="local")
+
+
 @dataclass
 class AnalysisConfig:
     """What `stage=analyze` computes."""
 
     name: str = "token_probability"
-    """token_probability: the U-shaped histogram of Figure 5 and the intervals of Table 6."""
+    """token_probability: the U-shaped histogram of Figure 5 and the intervals of Table 6; perplexity_distribution:
+    perplexities of the documents of two corpora (Figures 3 and 10)."""
     bins: int = 300
-    """Bins of the histogram on [0, 1]."""
+    """Bins of the histogram: of P on [0, 1], or of perplexity on a logarithmic axis."""
+    other: CorpusConfig = field(default_factory=_no_corpus)
+    """The corpus that `corpus` is compared with, of any kind; a local one without a path is none."""
+    max_tokens: int | None = 2048
+    """perplexity_distribution: of a document its first so many tokens; null: all of them."""
+    skip_first_token: bool = True
+    """perplexity_distribution: leave out a document's first token even where the prior has a context for it."""
+    unit_fields: list[str] = field(default_factory=lambda: ["metadata.origin", "metadata.origin_path"])
+    """The first of these that a document has names the work it is from; resampling draws works. []: documents."""
+    resamples: int = 1000
+    """Bootstrap resamples, and as many permutations."""
+    seed: int = 0
+    """Of the resampling."""
 
     def __post_init__(self) -> None:
-        require_one_of("analysis.name", self.name, ("token_probability",))
+        require_one_of("analysis.name", self.name, ANALYSES)
         require(self.bins >= 1, "analysis.bins", self.bins, "must be at least 1")
+        is_enough = self.max_tokens is None or self.max_tokens >= 2 or (self.max_tokens == 1 and not self.skip_first_token)
+        require(is_enough, "analysis.max_tokens", self.max_tokens, "must leave a token: null, or at least 2 (1 with skip_first_token=false)")
+        require(self.resamples >= 99, "analysis.resamples", self.resamples, "must be at least 99, for p-values of 0.01")
+        require(self.seed >= 0, "analysis.seed", self.seed, "must not be negative")
+
+    @property
+    def has_other(self) -> bool:
+        """Whether a second corpus is named."""
+        return self.other.kind != "local" or self.other.path is not None

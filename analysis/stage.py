@@ -1,0 +1,32 @@
+"""`stage=analyze`: what a corpus, or a pair of them, looks like; `analysis` says which statistic. Each is a module.
+
+python run.py stage=analyze analysis=token_probability
+python run.py stage=analyze analysis=perplexity_distribution analysis.other.path=my-other-corpus
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+
+from toedit.artifacts import Artifact
+from toedit.config import Config
+
+_MODULES = {
+    "token_probability": "analysis.token_probability",
+    "perplexity_distribution": "analysis.perplexity_distribution",
+}
+
+
+def plan(config: Config) -> Artifact:
+    made: Artifact = _module(config).plan(config)
+    return made
+
+
+def report(config: Config, artifact: Artifact) -> dict[str, str]:
+    row: dict[str, str] = _module(config).report(config, artifact)
+    return row
+
+
+def _module(config: Config) -> ModuleType:
+    return importlib.import_module(_MODULES[config.analysis.name])

@@ -155,7 +155,9 @@ class CountShard:
         return {name: _table(values, SCHEMAS[name]) for name, values in columns.items()}
 
 
-def _count_bigrams(units: Units) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, tuple[NDArray[np.int64], ...]]]:
+def _count_bigrams(
+    units: Units,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, tuple[NDArray[np.int64], ...]]]:
     """`(first_G, second_G, {totals: (count_G, documents_G), occurrences: (document_E, bigram_E, count_E)})`."""
     within = units.document_N[1:] == units.document_N[:-1]
     key_N = (units.id_N[:-1] * len(units.names) + units.id_N[1:])[within]

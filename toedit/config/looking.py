@@ -38,7 +38,8 @@ class AnalysisConfig:
 
     name: str = "token_probability"
     """token_probability: the U-shaped histogram of Figure 5 and the intervals of Table 6; perplexity_distribution:
-    perplexities of the documents of two corpora (Figures 3 and 10); ngrams: n-grams of one or two (Figures 11 to 13)."""
+    perplexities of the documents of two corpora (Figures 3 and 10); ngrams: n-grams of one corpus or of two (Figures
+    11 to 13)."""
     bins: int = 300
     """Bins of the histogram: of P on [0, 1], or of perplexity on a logarithmic axis."""
     other: CorpusConfig = field(default_factory=_no_corpus)
@@ -59,8 +60,15 @@ class AnalysisConfig:
     def __post_init__(self) -> None:
         require_one_of("analysis.name", self.name, ANALYSES)
         require(self.bins >= 1, "analysis.bins", self.bins, "must be at least 1")
-        is_enough = self.max_tokens is None or self.max_tokens >= 2 or (self.max_tokens == 1 and not self.skip_first_token)
-        require(is_enough, "analysis.max_tokens", self.max_tokens, "must leave a token: null, or at least 2 (1 with skip_first_token=false)")
+        is_enough = (
+            self.max_tokens is None or self.max_tokens >= 2 or (self.max_tokens == 1 and not self.skip_first_token)
+        )
+        require(
+            is_enough,
+            "analysis.max_tokens",
+            self.max_tokens,
+            "must leave a token: null, or at least 2 (1 with skip_first_token=false)",
+        )
         require(self.resamples >= 99, "analysis.resamples", self.resamples, "must be at least 99, for p-values of 0.01")
         require(self.seed >= 0, "analysis.seed", self.seed, "must not be negative")
 

@@ -36,7 +36,7 @@ class NgramsConfig:
         require(self.top >= 1, "ngrams.top", self.top, "must be at least 1")
         require(0 < self.top_share < 1, "ngrams.top_share", self.top_share, "must lie between 0 and 1")
         ranks = self.zipf_ranks
-        is_range = len(ranks) == 2 and 1 <= ranks[0] and ranks[0] + 2 <= ranks[1]
+        is_range = len(ranks) == 2 and ranks[0] >= 1 and ranks[0] + 2 <= ranks[1]
         require(is_range, "ngrams.zipf_ranks", ranks, "must be [first, last] with at least three ranks from 1 on")
         require(self.budget is None or self.budget >= 1, "ngrams.budget", self.budget, "must be at least 1, or null")
         require(self.max_groups >= 10, "ngrams.max_groups", self.max_groups, "must be at least 10")

@@ -69,8 +69,8 @@ def _notes(summary: Mapping[str, Any], units: str) -> list[str]:
     notes = [
         f"Responses: uni- and bi-grams of {units} hashed into {ngrams['buckets']:,} buckets ({ngrams['hash']}).",
         f"In brackets: 95 % bootstrap intervals; what is drawn: {', '.join(drawn)}.",
-        "distinct-n: expected in documents drawn without replacement until both corpora have as many "
-        f"{units} on average; it has no interval.",
+        f"distinct-n: expected in documents drawn at random until they have {ngrams['budget']:,} {units} on average; "
+        "without interval.",
     ]
     p_value = summary.get("jensen_shannon", {}).get("corrected", {}).get("p_value")
     if p_value is not None:

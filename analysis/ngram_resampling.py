@@ -1,4 +1,4 @@
-"""Bootstrap intervals and the permutation test of n-gram statistics. What is drawn are units: documents, or their works.
+"""Bootstrap intervals and the permutation test of n-gram statistics. Drawn are units: documents, or their works.
 
 Counts come as matrices [units, buckets], or [groups, buckets] where there are many units. Groups are random, and of as
 many units on average in both corpora, so drawing or dealing them out is as valid as units, only a little coarser.

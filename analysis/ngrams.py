@@ -111,8 +111,8 @@ def build(workspace: Workspace, analysis: AnalysisConfig) -> Result:
         write_markdown(markdown, shown)
         write_latex(latex, shown)
         write_csv(wide, [dict(zip(shown.columns, row, strict=True)) for row in shown.rows])
-        for path, rows in zip(data, (tidy, bigrams, responses), strict=False):
-            write_csv(path, rows)
+        for path, lines in zip(data, (tidy, bigrams, responses), strict=False):
+            write_csv(path, lines)
         write_json(data[3], {**summary, "table": asdict(shown)})
         draw(bigrams, responses, summary, dict(zip(FORMATS, data[4:], strict=True)))
     counts = {"documents": sum(side.totals.documents for side in sides), "units": sum(s.totals.units for s in sides)}

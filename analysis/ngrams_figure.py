@@ -41,6 +41,8 @@ def draw(
             _draw_bigrams(axis, shown, colour, highest, most)
             axis.set_title(_plain(corpus), fontsize=9.5, loc="left").set_parse_math(False)
         _draw_responses(axes[-1], responses, corpora, summary["ngrams"]["buckets"])
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not once a format
         for extension, path in paths.items():
             figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 

@@ -44,7 +44,7 @@ SCHEMAS = {
     "occurrences": pa.schema([(name, pa.int32()) for name in ("document", "word", "count")]),
     "responses": pa.schema([(name, pa.int32()) for name in ("document", "bucket", "count")]),
 }
-_BATCH_CHARACTERS = 1 << 21
+_BATCH_CHARACTERS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class CountShard:
                 table: pq.ParquetWriter(path, schema, compression="zstd")
                 for path, (table, schema) in zip(paths, SCHEMAS.items(), strict=True)
             }
-            for batch in _batches(read_documents(shard)):
+            for batch in batches(read_documents(shard)):
                 tables = self.count(batch)
                 for table, writer in writers.items():
                     writer.write_table(tables[table], row_group_size=max(len(tables[table]), 1))
@@ -188,8 +188,8 @@ def _table(values: Sequence[object], schema: pa.Schema) -> pa.Table:
     return pa.table([pa.array(value, field.type) for value, field in zip(values, schema, strict=True)], schema=schema)
 
 
-def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
-    """Documents in batches of about two million characters."""
+def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
+    """Documents in batches of about a million characters, what is counted at a time."""
     batch: list[Document] = []
     held = 0
     for document in documents:

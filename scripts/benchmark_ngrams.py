@@ -3,13 +3,13 @@
     .venv/bin/python scripts/benchmark_ngrams.py --text my.jsonl.gz
     .venv/bin/python scripts/benchmark_ngrams.py --repeats 5
 
-Without --text the embedded documentation is read. Texts lie in memory, a shard (2 MB of text, what a worker holds) at a
-time. Compared in CPU seconds, in turns on every shard:
+Without --text the embedded documentation is read. Texts lie in memory, in the batches that a worker counts. Compared in
+CPU seconds, in turns on every batch:
 
     counts       words and bi-grams of the corpus: `Counter.update` of a regular expression's words and their pairs
     features     the same, and hashed uni- and bi-grams of every document: a loop over each document's n-grams with
                  data-selection's hash, SHA-256
-    ours         all of that, and in how many documents each n-gram is, by either hash; merging the shards is timed apart
+    ours         all of that, and in how many documents each n-gram is, by either hash; merging is timed apart
 
 Writes below --work only.
 """
@@ -27,7 +27,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from analysis.ngram_counts import CountShard, Rules, plan_counts
+from analysis.ngram_counts import CountShard, Rules, batches, plan_counts
 from analysis.ngram_merge import merge
 from toedit.config import AnalysisConfig, CorpusConfig
 from toedit.corpora import plan_corpus
@@ -67,14 +67,14 @@ def main() -> None:
     local = CorpusConfig(kind="local", path=arguments.text)
     corpus = plan_corpus(local if arguments.text else CorpusConfig(), work)
     corpus.ensure()
-    batches = [list(read_documents(path)) for path in shard_paths(corpus.path)]
-    size = sum(len(document["text"].encode()) for batch in batches for document in batch)
-    print(f"{size / 1e6:.1f} MB in {len(batches)} shards", flush=True)
+    texts = [batch for path in shard_paths(corpus.path) for batch in batches(read_documents(path))]
+    size = sum(len(document["text"].encode()) for batch in texts for document in batch)
+    print(f"{size / 1e6:.1f} MB in {len(texts)} batches", flush=True)
     found: dict[str, list[float]] = {}
     for _ in range(arguments.repeats):
         ours = {kind: CountShard(Rules(None, kind, _BUCKETS, ())).count for kind in ("mixed", "sha256")}
         loops = {"counts": Loop(False), "features": Loop(True)}
-        for name, seconds in in_turns({**loops, **ours}, batches).items():
+        for name, seconds in in_turns({**loops, **ours}, texts).items():
             found.setdefault(name, []).append(seconds)
     median = {name: statistics.median(values) for name, values in found.items()}
     for name, seconds in median.items():
@@ -92,12 +92,12 @@ def main() -> None:
           f"counts on disk: {stored / size:.2f} of the text")  # fmt: skip
 
 
-def in_turns(workers: dict[str, Callable[[Sequence[Document]], Any]], batches: Sequence[Any]) -> dict[str, float]:
+def in_turns(workers: dict[str, Callable[[Sequence[Document]], Any]], texts: Sequence[Any]) -> dict[str, float]:
     """CPU seconds of each worker over all batches; each batch goes from one to the next, so all see the same noise."""
     for worker in workers.values():
         worker([{"id": "", "text": "prepared"}])
     seconds = dict.fromkeys(workers, 0.0)
-    for batch in batches:
+    for batch in texts:
         for name, worker in workers.items():
             started = time.process_time()
             worker(batch)

@@ -17,6 +17,7 @@ from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleCon
 from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
 from toedit.config.mixing import MixConfig
+from toedit.config.ngrams import NgramsConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 from toedit.config.reporting import ReportConfig
@@ -43,6 +44,7 @@ __all__ = [
     "LlamaFactoryConfig",
     "MixConfig",
     "ModelConfig",
+    "NgramsConfig",
     "PlanConfig",
     "PriorConfig",
     "PublishedConfig",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
 from toedit.config.corpus import CorpusConfig
+from toedit.config.ngrams import NgramsConfig
 
 
 @dataclass
@@ -24,7 +25,7 @@ class DiffConfig:
         require(self.max_characters >= 1, "diff.max_characters", self.max_characters, "must be at least 1")
 
 
-ANALYSES = ("token_probability", "perplexity_distribution")
+ANALYSES = ("token_probability", "perplexity_distribution", "ngrams")
 
 
 def _no_corpus() -> CorpusConfig:
@@ -37,7 +38,8 @@ class AnalysisConfig:
 
     name: str = "token_probability"
     """token_probability: the U-shaped histogram of Figure 5 and the intervals of Table 6; perplexity_distribution:
-    perplexities of the documents of two corpora (Figures 3 and 10)."""
+    perplexities of the documents of two corpora (Figures 3 and 10); ngrams: n-grams of one corpus or of two (Figures
+    11 to 13)."""
     bins: int = 300
     """Bins of the histogram: of P on [0, 1], or of perplexity on a logarithmic axis."""
     other: CorpusConfig = field(default_factory=_no_corpus)
@@ -52,6 +54,8 @@ class AnalysisConfig:
     """Bootstrap resamples, and as many permutations."""
     seed: int = 0
     """Of the resampling."""
+    ngrams: NgramsConfig = field(default_factory=NgramsConfig)
+    """ngrams: what is counted."""
 
     def __post_init__(self) -> None:
         require_one_of("analysis.name", self.name, ANALYSES)

@@ -105,7 +105,7 @@ def test_rows_say_how_they_were_measured_and_the_mean_is_the_plain_one(model, tm
     assert mean["value"] == pytest.approx((first["value"] + rows["arc_easy"]["value"]) / 2)
     with (done / "results.csv").open() as file:
         assert [row["set"] for row in csv.DictReader(file)] == list(rows)
-    assert measure(done)["mean of tasks.acc"].value == mean["value"]
+    assert measure(done)["mean of tasks.acc"].value == 100 * mean["value"]  # in per cent, as papers print them
 
 
 # --- models that know and do not know ---------------------------------------------------------------------------------
@@ -359,7 +359,7 @@ def test_one_table_over_several_models(model, tmp_path):
     for folder in (tmp_path / "artifacts" / "eval").iterdir():
         rows = rows_of(folder)
         setting = f"path={rows['piqa']['model']}"
-        assert all(found[setting, f"{name}.acc"] == row["value"] for name, row in rows.items())
+        assert all(found[setting, f"{name}.acc"] == 100 * row["value"] for name, row in rows.items())
     assert "| piqa | winogrande | mean of tasks |" in (tmp_path / "models" / "table.md").read_text()
 
 

@@ -5,6 +5,7 @@ Each holds with the kernel's means (namespaces, Landlock) and with Python's alon
 
 import os
 import subprocess
+import tempfile
 import time
 from itertools import combinations
 from pathlib import Path
@@ -20,6 +21,8 @@ from eval.code_tasks import count, estimate
 from eval.task_files import LocalTask, read_rows
 from toedit.config import ExecutionConfig
 from toedit.errors import BadConfiguration, UnusableInput
+
+TOUCHED = Path(tempfile.gettempdir()) / "touched-by-a-program"
 
 QUICK = ExecutionConfig(seconds=1.5, memory_mb=512, processes=4, file_mb=1)
 ROOMY = ExecutionConfig(seconds=60)
@@ -109,7 +112,7 @@ FOREVER = "while True:\n    try:\n        while True: {}\n    except BaseExcepti
         ("import socket\nsocket.socket(socket.AF_UNIX).connect('/var/run/docker.sock')", ["PermissionError"]),
         ("import os\nos.kill(os.getppid(), 9)", ["PermissionError"]),
         ("import os\nos.kill(-1, 9)", ["PermissionError", "ProcessLookupError"]),
-        ("import os\nos.system('touch /tmp/touched-by-a-program')\nassert not 'started'",
+        (f"import os\nos.system('touch {TOUCHED}')\nassert not 'started'",
          ["PermissionError", "wrong answer"]),
         ("import sys\nfor name in list(sys.modules): sys.modules.pop(name)\nraise KeyError", ["KeyError"]),
     ],
@@ -119,7 +122,7 @@ def test_a_harmful_program_fails_with_a_reason_in_time(program, reasons, kernel)
     reason = run_program(program, QUICK, kernel).reason
     assert any(wanted in reason for wanted in reasons), reason
     assert time.monotonic() - started < 15
-    assert not Path("/tmp/touched-by-a-program").exists()
+    assert not TOUCHED.exists()
 
 
 @both

@@ -34,7 +34,6 @@ def plan(config: Config) -> Artifact:
         return llamafactory.plan(config, "pt", base, corpus, f"{config.base.name or base.name}.{corpus.name}")
     if config.trainer.kind == "olmo_legacy":
         raise BadConfiguration("trainer=olmo_legacy: pre-trains only; trainer=olmo or fsdp starts from a base")
-    refuse_adapter(config)
     return training.plan_training(config, tokenize.plan_from(with_tokenizer_of_base(config)), base)
 
 
@@ -51,12 +50,3 @@ def with_tokenizer_of_base(config: Config) -> Config:
     if config.tokens.tokenizer is not None or config.base.path is None:
         return config
     return replace(config, tokens=replace(config.tokens, tokenizer=config.base.path))
-
-
-def refuse_adapter(config: Config) -> None:
-    """LoRA is LLaMA-Factory's."""
-    if config.adapter.kind != "none":
-        raise BadConfiguration(
-            f"adapter.kind={config.adapter.kind}: trainer={config.trainer.kind} trains all weights; LoRA is "
-            "trainer=llamafactory's"
-        )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from toedit.artifacts import Artifact
 from toedit.config import Config, ShapeConfig
 from toedit.console import human
@@ -77,7 +75,7 @@ def _steps(config: Config, data: Artifact, shape: ShapeConfig) -> int | None:
         if config.trainer.kind == "olmo":
             return olmo.planned_steps(data.path, recipe)
         rows = shape.vocabulary_size or 0
-        sequences = len(TokenSequences(Path(data.path), data.manifest(), recipe.sequence_length, recipe.seed, rows))
+        sequences = len(TokenSequences(data.path, data.manifest(), recipe.sequence_length, recipe.seed, rows))
     elif data.kind != "examples" and config.tokens.source == "mix" and config.tokens.path is None:
         sequences = (config.mix.tokens or 0) // recipe.sequence_length
     elif recipe.steps is None:

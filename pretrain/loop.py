@@ -228,10 +228,8 @@ class Training:
         checkpoints.keep_newest(self.state, 1)
         outcome: dict[str, Any] = {"steps": self.steps, "tokens_seen": self.steps * self.step_tokens}
         if self.data.ignores:  # sequences are not full, and not all of a conversation is learnt
-            examples, epochs = (
-                read_manifest(self.job.tokens)["counts"],
-                self.steps * self.recipe.batch_sequences / len(self.data),
-            )
+            examples = read_manifest(self.job.tokens)["counts"]
+            epochs = self.steps * self.recipe.batch_sequences / len(self.data)
             outcome |= {"tokens_seen": round(epochs * examples["tokens"]), "epochs": round(epochs, 3)}
             outcome |= {key: examples[key] for key in ("rows", "examples", "dropped", "truncated")}
         outcome |= {"parameters": self.parameters, "sequences": len(self.data)}

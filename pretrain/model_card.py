@@ -17,11 +17,12 @@ def model_card(job: Job, parameters: int, steps: int, step_tokens: int) -> str:
     validation = f" Perplexity on held-out text: {float(last['validation_perplexity']):.2f}." if held_out else ""
     warmup, end = f"{recipe.warmup(steps)} steps of warm-up", f"cosine to {recipe.final_learning_rate_share:.0%}"
     decay = f"epsilon {recipe.epsilon:g}, weight decay {recipe.weight_decay:g}"
+    kind = "" if job.base else f", {job.config.model.kind}"
     learnt = "the texts named above alone" if job.base is None else "those texts after what its base had learnt"
     return f"""---
 library_name: transformers
 pipeline_tag: text-generation
-tags: [toedit]
+tags: [toedit{kind}]
 ---
 
 # {job.name}

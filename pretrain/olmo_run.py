@@ -78,9 +78,8 @@ class OlmoTraining:
         models.require_positions(self.architecture, self.recipe)
         olmo.require_expressible(self.architecture)
         length, rows, seed = self.recipe.sequence_length, self.architecture.vocab_size, self.recipe.seed
-        self.data: Sequences = TokenSequences(
-            job.tokens, tokens, length, seed, rows
-        )  # for export.py's probe; not trained on
+        # For export.py's probe: olmo-core reads the files itself.
+        self.data: Sequences = TokenSequences(job.tokens, tokens, length, seed, rows)
         held_out = job.validation
         self.validation = TokenSequences(held_out, read_manifest(held_out), length, seed, rows) if held_out else None
         self.files = olmo.token_files(job.tokens)

@@ -39,6 +39,13 @@ def plan_training(
         path = Path(config.validation_tokens.path)
         command = f"python run.py stage=tokenize out={path}"
         inputs["validation"] = load_artifact(path, ("tokens",), "validation_tokens.path", command)
+    if config.trainer.kind == "llamafactory":
+        raise BadConfiguration("trainer=llamafactory: starts from a base; see stage=continual_pretrain and stage=sft")
+    if config.adapter.kind != "none":
+        raise BadConfiguration(
+            f"adapter.kind={config.adapter.kind}: trainer={config.trainer.kind} trains all weights; LoRA is "
+            "trainer=llamafactory's"
+        )
     if config.trainer.kind == "olmo" and base is None:
         from pretrain import olmo
 
@@ -128,8 +135,9 @@ def build(workspace: Workspace, config: Config, name: str) -> Result:
     launch(Job(config, workspace.path, name, data, inputs.get("validation"), inputs.get("base")))
     outcome = json.loads((workspace.path / OUTCOME).read_text())
     (workspace.path / OUTCOME).unlink()
+    made = "sft" if "examples" in inputs else "continual_pretrain" if "base" in inputs else "pretrain"
     runtime = {"trainer": asdict(config.trainer), **outcome["runtime"]}
-    return Result(counts=outcome["counts"], seeds={"training": config.recipe.seed}, runtime=runtime)
+    return Result(counts=outcome["counts"], seeds={made: config.recipe.seed}, runtime=runtime)
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:

@@ -33,10 +33,6 @@ def plan(config: Config) -> Artifact:
         return llamafactory.plan(config, "sft", base, corpus, f"{config.base.name or base.name}.{corpus.name}")
     if trainer != "fsdp":
         raise BadConfiguration(f"trainer={trainer}: has no fine-tuning; trainer=fsdp and llamafactory have")
-    if config.adapter.kind != "none":
-        raise BadConfiguration(
-            f"adapter.kind={config.adapter.kind}: trainer=fsdp trains all weights; LoRA is trainer=llamafactory's"
-        )
     if config.validation_tokens.path is not None:
         raise BadConfiguration("validation_tokens.path: stage=sft validates on responses; see sft.validation_split")
     root = Path(config.artifacts)

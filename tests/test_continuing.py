@@ -22,6 +22,7 @@ from tokens_fixture import build_tokens
 
 from continual_pretrain import stage as continual_pretrain
 from pretrain import checkpoints
+from pretrain import stage as pretrain_stage
 from pretrain.tracking import read_metrics
 from sft import stage as sft
 from toedit.errors import ToEditError
@@ -183,6 +184,8 @@ def test_what_cannot_be_a_base_is_one_line(base, tokens, more_tokens, tmp_path):
     assert "LoRA is trainer=llamafactory's" in refusal(
         continual_pretrain, name, "base=none", f"base.path={base}", given, "adapter=lora"
     )
+    for more, line in (("trainer=llamafactory", "starts from a base"), ("adapter=lora", "trains all weights")):
+        assert line in refusal(pretrain_stage, "stage=pretrain", given, more)
     assert "trainer=olmo_legacy: pre-trains only" in refusal(
         continual_pretrain, name, "base=none", f"base.path={base}", "trainer=olmo_legacy", given
     )

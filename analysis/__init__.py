@@ -1,1 +1,1 @@
-"""Corpus statistics: `python run.py stage=analyze`. One module an analysis, each with `plan` and `report`."""
+"""Corpus statistics: `python run.py stage=analyze`. A module or package an analysis, with `plan` and `report`."""

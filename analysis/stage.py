@@ -1,4 +1,4 @@
-"""`stage=analyze`: what a corpus, or a pair of them, looks like; `analysis` says which statistic. Each is a module.
+"""`stage=analyze`: what a corpus, or a pair of them, looks like; `analysis` says which statistic. One module each.
 
 python run.py stage=analyze analysis=token_probability
 python run.py stage=analyze analysis=perplexity_distribution analysis.other.path=my-other-corpus
@@ -15,8 +15,8 @@ from toedit.config import Config
 
 _MODULES = {
     "token_probability": "analysis.token_probability",
-    "perplexity_distribution": "analysis.perplexity_distribution",
-    "ngrams": "analysis.ngrams",
+    "perplexity_distribution": "analysis.perplexity.stage",
+    "ngrams": "analysis.ngrams.stage",
 }
 
 

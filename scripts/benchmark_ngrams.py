@@ -1,4 +1,4 @@
-"""The rate of n-gram counting (`analysis/ngram_counts.py`) beside `collections.Counter`, on one core.
+"""The rate of n-gram counting (`analysis/ngrams/counts.py`) beside `collections.Counter`, on one core.
 
     .venv/bin/python scripts/benchmark_ngrams.py --text my.jsonl.gz
     .venv/bin/python scripts/benchmark_ngrams.py --repeats 5
@@ -27,8 +27,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from analysis.ngram_counts import CountShard, Rules, batches, plan_counts
-from analysis.ngram_merge import merge
+from analysis.ngrams.counts import CountShard, Rules, batches, plan_counts
+from analysis.ngrams.merge import merge
 from toedit.config import AnalysisConfig, CorpusConfig
 from toedit.corpora import plan_corpus
 from toedit.documents import Document, read_documents, shard_paths

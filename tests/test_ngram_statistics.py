@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from analysis.ngram_resampling import bootstrap, divergence
-from analysis.ngram_statistics import (
+from analysis.ngrams.resampling import bootstrap, divergence
+from analysis.ngrams.statistics import (
     expected_different,
     gini,
     jensen_shannon,

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tokenizers_fixture import tokenizer_folder
 
 from analysis import stage
-from analysis.ngram_counts import CountShard, Rules
-from analysis.ngram_merge import by_group, grouped, merge, parts, unit_names
-from analysis.ngram_units import words
+from analysis.ngrams.counts import CountShard, Rules
+from analysis.ngrams.merge import by_group, grouped, merge, parts, unit_names
+from analysis.ngrams.units import words
 from toedit.config import AnalysisConfig, Config, CorpusConfig, NgramsConfig, TokensConfig
 from toedit.documents import ShardWriter, read_documents, shard_paths
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput

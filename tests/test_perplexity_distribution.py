@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from task_fixtures import save_model
 
 from analysis import perplexity_distribution, stage
-from analysis.document_perplexity import DocumentPerplexities, mean_nll
+from analysis.perplexity.document import DocumentPerplexities, mean_nll
 from toedit.config import AnalysisConfig, ArtifactConfig, Config, CorpusConfig, PriorConfig, ScoreConfig
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 from toedit.scores import read_document_logprobs
@@ -181,11 +181,11 @@ def test_documents_of_one_token_alone_are_refused_in_one_line(root):
 def test_a_perplexity_that_is_no_number_is_refused(root, figure, monkeypatch):
     scores = root / "nowhere.parquet"
     monkeypatch.setattr(
-        "analysis.document_perplexity.read_document_logprobs",
+        "analysis.perplexity.document.read_document_logprobs",
         lambda path: (["d"], np.array([0, 2]), np.array([-1, -np.inf], np.float32)),
     )
-    monkeypatch.setattr("analysis.document_perplexity.shard_paths", lambda corpus: [scores])
-    monkeypatch.setattr("analysis.document_perplexity.read_documents", lambda shard: [{"id": "d"}])
+    monkeypatch.setattr("analysis.perplexity.document.shard_paths", lambda corpus: [scores])
+    monkeypatch.setattr("analysis.perplexity.document.read_documents", lambda shard: [{"id": "d"}])
     with pytest.raises(UnusableInput, match="document d has a perplexity that is no finite number"):
         stage.plan(configured(root, seed=5)).ensure()
 

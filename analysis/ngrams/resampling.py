@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ngram_statistics import Counts, jensen_shannon, jensen_shannon_bias
+from analysis.ngrams.statistics import Counts, jensen_shannon, jensen_shannon_bias
 from toedit.units import draw_counts
 
 LEVEL = 0.05

@@ -1,6 +1,6 @@
 """The tables of `perplexity_distribution`, for people (Markdown, LaTeX, terminal) and as tidy rows.
 
-Reads what `perplexity_distribution.summarize` returns; writes the files it is given.
+Reads what `perplexity.stage.summarize` returns; writes the files it is given.
 """
 
 from __future__ import annotations

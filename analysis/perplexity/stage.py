@@ -3,7 +3,7 @@
 Reads scores of `corpus` and of `analysis.other`, which it builds as every stage does, and the corpora's metadata, which
 say which work a document is from. Writes
 
-    perplexity_distribution.png, .pdf, .svg    both histograms, drawn by `perplexity_distribution_figure`
+    perplexity_distribution.png, .pdf, .svg    both histograms, drawn by `perplexity.figure`
     table.md, .tex                             quartiles, coverage, tails: a column a corpus
     distances.md, .tex                         Kolmogorov-Smirnov, Wasserstein, energy, with p-values
     table.csv                                  all of these, a row a number
@@ -32,8 +32,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis import overlap, two_sample
-from analysis.document_perplexity import DocumentPerplexities, read_perplexities
-from analysis.perplexity_distribution_table import tidy_rows, write_tables
+from analysis.perplexity.document import DocumentPerplexities, read_perplexities
+from analysis.perplexity.table import tidy_rows, write_tables
 from analysis.table_files import write_csv
 from analysis.two_sample import Pair, Sample
 from toedit.artifacts import Artifact
@@ -100,7 +100,7 @@ def _refuse_other_scoring(scores: Artifact, other: Artifact, config: Config) -> 
 
 def build_figure(workspace: Workspace, analysis: AnalysisConfig) -> Result:
     """Read both corpora, compare them, write the tables and the picture."""
-    from analysis.perplexity_distribution_figure import draw
+    from analysis.perplexity.figure import draw
 
     roles = (("scores", "corpus"), ("other_scores", "other_corpus"))
     manifests = [read_manifest(workspace.inputs[scores]) for scores, _ in roles]
@@ -204,7 +204,7 @@ def histogram_rows(edge_B1: NDArray[np.float64], count_2B: NDArray[np.int64]) ->
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    from analysis.perplexity_distribution_table import distance_table, notes, overlap_table
+    from analysis.perplexity.table import distance_table, notes, overlap_table
 
     summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
     for shown in (overlap_table(summary), distance_table(summary)):

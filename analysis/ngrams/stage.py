@@ -1,6 +1,6 @@
 """`analysis=ngrams`: the n-grams of a corpus, or of two side by side (Figures 11, 12, 13).
 
-Reads one or two corpora (`corpus`, `analysis.other`), counted by `analysis.ngram_counts`. Writes
+Reads one or two corpora (`corpus`, `analysis.other`), counted by `analysis.ngrams.counts`. Writes
 
     ngrams.png, .pdf, .svg             most frequent bi-grams; responses of the hashed uni- and bi-grams by bucket rank
     table.md, table.tex, table.csv     each corpus's statistics with 95 % intervals, and the second minus the first
@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ngram_counts import plan_counts
-from analysis.ngram_lines import columns_of, readable_table, tidy_rows
-from analysis.ngram_merge import Totals, by_group, grouped, merge, unit_names
-from analysis.ngram_resampling import Drawn, Estimate, bootstrap, difference, divergence
-from analysis.ngram_statistics import expected_different, gini, top_share, zipf_slope
+from analysis.ngrams.counts import plan_counts
+from analysis.ngrams.lines import columns_of, readable_table, tidy_rows
+from analysis.ngrams.merge import Totals, by_group, grouped, merge, unit_names
+from analysis.ngrams.resampling import Drawn, Estimate, bootstrap, difference, divergence
+from analysis.ngrams.statistics import expected_different, gini, top_share, zipf_slope
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, NgramsConfig
@@ -93,7 +93,7 @@ class Side:
 
 def build(workspace: Workspace, analysis: AnalysisConfig) -> Result:
     """Merge the counts, compute, write."""
-    from analysis.ngrams_figure import draw
+    from analysis.ngrams.figure import draw
 
     sides = []
     for role in ROLES:

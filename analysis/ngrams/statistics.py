@@ -1,6 +1,6 @@
 """How concentrated are n-gram counts, how many different ones are there, and how far apart are two corpora?
 
-Every statistic is a function of counts, a row a resample; `ngram_resampling` draws the resamples.
+Every statistic is a function of counts, a row a resample; `resampling` draws the resamples.
 
 Shapes: R resamples, B buckets, W words in any order, K words by rank, F different document frequencies.
 """
@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.ngram_merge import Frequencies
+from analysis.ngrams.merge import Frequencies
 
 Counts = NDArray[np.float64]
 

@@ -26,8 +26,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from analysis.ngram_hash import buckets
-from analysis.ngram_units import Splitter, Units, splitter
+from analysis.ngrams.hashing import buckets
+from analysis.ngrams.units import Splitter, Units, splitter
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig
 from toedit.console import Progress

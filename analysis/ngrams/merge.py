@@ -1,6 +1,6 @@
 """The counts of a corpus's shards, put together: totals, the most frequent bi-grams, responses by group of documents.
 
-Reads an ngram_counts artifact (`analysis/ngram_counts.py`). Counts are sums over batches, so how a corpus is cut into
+Reads an ngram_counts artifact (`analysis/ngrams/counts.py`). Counts are sums over batches, so how a corpus is cut into
 shards changes nothing. Memory: the different words, one number a document, at most about `max_rows` bi-grams at a time
 (where there may be more, the counts are read several times, each time for a part of the bi-grams), and one matrix
 [groups, buckets].

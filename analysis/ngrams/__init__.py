@@ -1,0 +1,1 @@
+"""`analysis=ngrams`: `counts` counts a corpus, `merge` adds up, `stage` compares and writes."""

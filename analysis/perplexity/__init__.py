@@ -1,0 +1,1 @@
+"""`analysis=perplexity_distribution`: `document` reads the perplexities, `stage` compares and writes."""

@@ -12,17 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from task_fixtures import save_model
 
-from analysis import perplexity_distribution, stage
+from analysis import stage
 from analysis.perplexity.document import DocumentPerplexities, mean_nll
+from analysis.perplexity.stage import DATA, FORMATS, TABLES
 from toedit.config import AnalysisConfig, ArtifactConfig, Config, CorpusConfig, PriorConfig, ScoreConfig
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 from toedit.scores import read_document_logprobs
 
 NAME = "perplexity_distribution"
 FILES = (
-    *perplexity_distribution.TABLES,
-    *perplexity_distribution.DATA,
-    *(f"{NAME}.{extension}" for extension in perplexity_distribution.FORMATS),
+    *TABLES,
+    *DATA,
+    *(f"{NAME}.{extension}" for extension in FORMATS),
 )
 HUMAN = repetitive_documents(24)
 OTHER = [

@@ -120,10 +120,10 @@ STAGES = {
         "python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my.jsonl",
     ),
     "report": Stage(
-        "analysis.report",
-        "finished artifacts",
-        "a table or figure of them: md, tex, csv",
-        "python run.py stage=report report=downstream 'report.evals=[eval-a,eval-b]'",
+        "analysis.reports.stage",
+        "finished experiments and evaluations",
+        "a table or figure of the paper beside its own numbers, with verdicts; report=all: one page of everything",
+        "python run.py stage=report report=table15 build_missing=true",
     ),
     "experiment": Stage(
         "analysis.experiment",

@@ -20,7 +20,7 @@ from toedit.config.mixing import MixConfig
 from toedit.config.ngrams import NgramsConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
-from toedit.config.reporting import ReportConfig
+from toedit.config.reporting import PartConfig, ReportConfig, StatementConfig
 from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
@@ -45,6 +45,7 @@ __all__ = [
     "MixConfig",
     "ModelConfig",
     "NgramsConfig",
+    "PartConfig",
     "PlanConfig",
     "PriorConfig",
     "PublishedConfig",
@@ -56,6 +57,7 @@ __all__ = [
     "SftConfig",
     "ShapeConfig",
     "StageConfig",
+    "StatementConfig",
     "SynthesisConfig",
     "TagsConfig",
     "TaskConfig",
@@ -149,5 +151,7 @@ class Config:
     """Folder below which artifacts get readable addresses."""
     out: str | None = None
     """Put the stage's artifact exactly here."""
+    build_missing: bool = False
+    """report: build the experiments that are not there."""
     dry_run: bool = False
     """Print the resolved plan and stop."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from toedit.config.checks import require, require_one_of
 from toedit.config.instruction import (
@@ -26,7 +26,8 @@ class CorpusConfig:
     """Where documents come from. One class for every kind, so that any place that takes a corpus takes each of them."""
 
     kind: str = "pydocs"
-    """pydocs (the installed documentation), local (files), hub (a data set); synthesized, in mix.synthetic only."""
+    """pydocs (the installed documentation), local (files), hub (a data set); synthesized, in
+    mix.synthetic and analysis.other only."""
     name: str | None = None
     """Name in the artifact's address; by default made from the kind, path or id."""
     path: str | None = None
@@ -138,3 +139,8 @@ class CorpusConfig:
             require(len(set(values)) == len(values), f"corpus.{key}", values, "must be different names")
         for key in ("role_tag", "content_tag", "user_tag", "assistant_tag") if tags else ():
             require(key in tags, f"corpus.tags.{key}", tags.get(key), "must be a name of its own")
+
+
+def local_by_path(corpus: CorpusConfig) -> CorpusConfig:
+    """A section that names a path and nothing else is a local corpus, whatever its default is."""
+    return replace(corpus, kind="local") if corpus.path and corpus.kind in ("pydocs", SYNTHESIZED) else corpus

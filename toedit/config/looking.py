@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
-from toedit.config.corpus import CorpusConfig
+from toedit.config.corpus import CorpusConfig, local_by_path
 from toedit.config.ngrams import NgramsConfig
 
 
@@ -43,7 +43,8 @@ class AnalysisConfig:
     bins: int = 300
     """Bins of the histogram: of P on [0, 1], or of perplexity on a logarithmic axis."""
     other: CorpusConfig = field(default_factory=_no_corpus)
-    """The corpus that `corpus` is compared with, of any kind; a local one without a path is none."""
+    """The corpus that `corpus` is compared with, of any kind; a local one without a path is none; kind=synthesized is
+    what `stage=synthesize` makes of the same command."""
     max_tokens: int | None = 2048
     """perplexity_distribution: of a document its first so many tokens; null: all of them."""
     skip_first_token: bool = True
@@ -58,6 +59,7 @@ class AnalysisConfig:
     """ngrams: what is counted."""
 
     def __post_init__(self) -> None:
+        self.other = local_by_path(self.other)
         require_one_of("analysis.name", self.name, ANALYSES)
         require(self.bins >= 1, "analysis.bins", self.bins, "must be at least 1")
         is_enough = (

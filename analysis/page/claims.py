@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("claims.yaml")
 HOLDS, MOSTLY, MIXED, FAILS = "holds here", "mostly holds here", "mixed here", "contradicted here"
 UNDECIDED, NOT_TRIED = "undecided here", "not run"
 MOSTLY_FROM = 0.9
-"""Share of the decided cells that must point the published way for "mostly": one in forty contradicts by chance alone."""
+"""Share of the decided cells that must point the published way for "mostly": a few contradict by chance alone."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,11 @@ def _verdict(for_it: int, against: int, undecided: int) -> str:
 def _sentence(counts: Mapping[str, int], total: int) -> str:
     """The counts in words."""
     if not total:
-        return "No report speaks on it yet."
+        return "None of its tables and figures is on this page."
     decided = sum(counts.get(verdict, 0) for verdict in (AGREES, SAME_DIRECTION, CONTRADICTS))
     unrun, undecided = counts.get(NOT_RUN, 0), counts.get(NOT_COMPARABLE, 0)
     if unrun == total:
-        return f"None of its {_numbers(total)} has been run."
+        return f"None of {_results(total)} has been run."
     said = []
     if decided:
         found = {
@@ -95,9 +95,9 @@ def _sentence(counts: Mapping[str, int], total: int) -> str:
             CONTRADICTS: "contradict",
         }
         parts = [f"{counts[verdict]:,} {words}" for verdict, words in found.items() if verdict in counts]
-        said.append(f"Of {_numbers(total)}, {decided:,} can be decided here: {_listed(parts)}.")
+        said.append(f"Of {_results(total)}, {decided:,} can be decided here: {_listed(parts)}.")
     else:
-        said.append(f"None of its {_numbers(total)} can be decided here.")
+        said.append(f"None of {_results(total)} can be decided here.")
     rest = []
     if undecided:
         rest.append(f"{undecided:,} cannot be compared at this scale")
@@ -106,8 +106,8 @@ def _sentence(counts: Mapping[str, int], total: int) -> str:
     return " ".join([*said, *([f"{_listed(rest)}."] if rest else [])])
 
 
-def _numbers(total: int) -> str:
-    return "1 published number" if total == 1 else f"{total:,} published numbers"
+def _results(total: int) -> str:
+    return "1 published result" if total == 1 else f"{total:,} published results"
 
 
 def _listed(parts: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import base64
 import html
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from toedit.errors import MissingInput, UnusableInput
 # {verdict: (class, sign)}: a sign beside the word, as no verdict may be told by its colour alone.
 VERDICT_STYLES = {
     AGREES: ("agrees", "="),
-    SAME_DIRECTION: ("same", "↑"),
+    SAME_DIRECTION: ("same", "✓"),
     CONTRADICTS: ("contradicts", "×"),
     NOT_COMPARABLE: ("incomparable", "~"),
     NOT_RUN: ("unrun", "○"),
@@ -32,10 +33,16 @@ def verdict_class(verdict: str) -> str:
     return VERDICT_STYLES[verdict][0] if verdict in VERDICT_STYLES else "incomparable"
 
 
-def badge(verdict: str) -> str:
-    """A verdict on a cell, with its sign."""
+def badge(verdict: str, cells: int | None = None) -> str:
+    """A verdict with its sign and, where it is given, its number of cells."""
     name, sign = VERDICT_STYLES.get(verdict, ("incomparable", "?"))
-    return f'<span class="badge {name}"><span aria-hidden="true">{sign}</span> {text(verdict)}</span>'
+    shown = "" if cells is None else f" <b>{cells:,}</b>"
+    return f'<span class="badge {name}"><span aria-hidden="true">{sign}</span> {text(verdict)}{shown}</span>'
+
+
+def tally(counts: Mapping[str, int]) -> str:
+    """Verdicts with their numbers of cells."""
+    return " ".join(badge(verdict, cells) for verdict, cells in counts.items())
 
 
 def command(line: str) -> str:

@@ -44,7 +44,8 @@ def draw(found: Found, paths: Mapping[str, Path]) -> None:
             folders = [point.inputs[found.part.config.input].path if found.part.config.input else point.path
                        for point in found.points(setting)]  # fmt: skip
             seen_E, value_SE = read_curves(folders, column)
-            look: dict[str, Any] = {"color": _COLOURS[number % len(_COLOURS)], "linestyle": _DASHES[number % len(_DASHES)]}
+            place = number % len(_COLOURS)
+            look: dict[str, Any] = {"color": _COLOURS[place], "linestyle": _DASHES[place]}
             axis.plot(seen_E, value_SE.mean(axis=0), linewidth=1.4, label=printable(setting), **look)
             axis.fill_between(
                 seen_E, value_SE.min(axis=0), value_SE.max(axis=0), color=look["color"], alpha=0.15, linewidth=0

@@ -1,7 +1,7 @@
 """`report=all`: every table and figure of the paper, and one page of them.
 
-Reads configs/report/ and whatever experiments are finished at this scale; what is not there is shown as not run, with the
-command that makes it. `build_missing=true` builds it first; what fails is named, and the others go on. Writes
+Reads configs/report/ and whatever experiments are finished at this scale; what is not there is shown as not run, with
+the command that makes it. `build_missing=true` builds it first; what fails is named, and the others go on. Writes
 
     index.html      the page (`analysis/page/`): the paper's claims one by one; one file, no network
     reports.csv     a row a cell of every report

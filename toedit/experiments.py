@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from toedit import command
 from toedit.artifacts import Artifact, slug
@@ -140,9 +141,13 @@ def plan_points(
     """Compose and plan every point; one that cannot be planned carries its error. Raises it where none can."""
     shared = [*own_overrides(given, points), f"dry_run={str(dry_run).lower()}"]
     planned = []
+    composed: dict[str, Any] = {}
     for point in points:
         try:
-            config = compose_point([f"stage={experiment.stage}", *shared, *point.overrides])
+            if point.setting not in composed:
+                overrides = [f"stage={experiment.stage}", *shared, *point.overrides]
+                composed = {point.setting: _compose(overrides)}  # the others are not needed again
+            config = _with_seed(composed[point.setting], experiment.seed_keys, point.seed)
             planned.append(PlannedPoint(point, command.stage_module(experiment.stage).plan(config)))
         except Exception as error:
             known = command.as_user_error(error)
@@ -156,10 +161,25 @@ def plan_points(
 
 def compose_point(overrides: Sequence[str]) -> Config:
     """The configuration of one point, composed as the command line is."""
+    return _with_seed(_compose(overrides), (), 0)
+
+
+def _compose(overrides: Sequence[str]) -> Any:
     from hydra import compose
+
+    return compose("config", overrides=list(overrides))
+
+
+def _with_seed(composed: Any, seed_keys: Sequence[str], seed: int) -> Config:
+    """The typed configuration with another seed: composing takes ten times as long as this, and seeds are only numbers.
+
+    Changes `composed`, every key of the seed at once.
+    """
     from omegaconf import OmegaConf
 
-    return command.build_config(OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True))  # type: ignore[arg-type]
+    for key in seed_keys:
+        OmegaConf.update(composed, key, seed)
+    return command.build_config(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
 
 
 def _key(override: str) -> str:

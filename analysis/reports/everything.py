@@ -55,10 +55,11 @@ def plan(config: Config) -> Artifact:
     if unknown := [name for name in config.report.only if name not in known]:
         raise BadConfiguration(f"report.only={unknown[0]}: there are {', '.join(known)}")
     names = config.report.only or known
-    configs = {name: compose_point(["stage=report", f"report={name}", *given]) for name in names}
+    shared = ["stage=report", *given, f"dry_run={str(config.dry_run).lower()}"]
+    configs = {name: compose_point([*shared, f"report={name}"]) for name in names}
     if config.build_missing and not config.dry_run:
         _build_experiments(configs, given)  # what fails is left out, and decides what the page is made of
-    inputs = {name: one.plan_from(each, given, allow_missing=True) for name, each in configs.items()}
+    inputs = {name: one.plan_from(each, given, allow_missing=not config.dry_run) for name, each in configs.items()}
     edited = _edited(config)
     return Artifact(
         kind="page",
@@ -76,6 +77,8 @@ def _build_experiments(configs: dict[str, Config], given: Sequence[str]) -> None
     seen: dict[str, None] = {}
     for number, (name, config) in enumerate(configs.items(), start=1):
         for part in one.plan_parts(config, given):
+            if part.failure is not None:
+                note(f"{name}: cannot be planned: {part.failure}")
             if part.artifact is None or part.is_there or part.artifact.fingerprint in seen:
                 continue
             seen[part.artifact.fingerprint] = None

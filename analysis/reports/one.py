@@ -58,7 +58,10 @@ def for_parts(given: Sequence[str]) -> list[str]:
 
 
 def plan_parts(config: Config, given: Sequence[str]) -> list[Part]:
-    return [plan_part(name, part, given, config.scale.name) for name, part in config.report.parts.items()]
+    """The parts of the report that `config` names, planned; one that cannot be carries its failure."""
+    return [
+        plan_part(name, part, given, config.scale.name, config.dry_run) for name, part in config.report.parts.items()
+    ]
 
 
 def plan_from(config: Config, given: Sequence[str], allow_missing: bool = False) -> Artifact:
@@ -67,6 +70,9 @@ def plan_from(config: Config, given: Sequence[str], allow_missing: bool = False)
     With `allow_missing` what is not there is left out: its cells are "not run".
     """
     parts = plan_parts(config, given)
+    failures = [part.failure for part in parts if part.failure is not None]
+    if failures and not allow_missing:
+        raise failures[0]
     runnable = [part for part in parts if part.artifact is not None]
     missing = [part for part in runnable if not part.is_there]
     if missing and not (allow_missing or config.build_missing or config.dry_run):

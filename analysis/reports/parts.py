@@ -34,9 +34,10 @@ from analysis.reports.cells import (
     verdict_on_statement,
 )
 from toedit.artifacts import Artifact
+from toedit.command import as_user_error
 from toedit.config import ExperimentConfig, PartConfig
 from toedit.config.reporting import StatementConfig
-from toedit.errors import BadConfiguration
+from toedit.errors import BadConfiguration, ToEditError
 from toedit.experiments import compose_point
 
 COLUMNS = Path(__file__).with_name("columns.yaml")
@@ -54,7 +55,9 @@ class Part:
     """What a user types for the experiment; empty where there is none."""
     experiment: ExperimentConfig | None = None
     artifact: Experiment | None = None
-    """None: there is no experiment, or it cannot be run at this scale."""
+    """None: there is no experiment, or it cannot be run at this scale, or not be planned."""
+    failure: ToEditError | None = None
+    """Why it cannot be planned."""
 
     @property
     def is_there(self) -> bool:
@@ -66,7 +69,7 @@ class Part:
         return "" if self.name == "main" else self.name
 
 
-def plan_part(name: str, part: PartConfig, given: Sequence[str], scale: str) -> Part:
+def plan_part(name: str, part: PartConfig, given: Sequence[str], scale: str, dry_run: bool = False) -> Part:
     """Plan the experiment of a part. `given` is the command line without what concerns the report itself."""
     if part.experiment is None:
         return Part(name, part, scale, "")
@@ -75,9 +78,26 @@ def plan_part(name: str, part: PartConfig, given: Sequence[str], scale: str) -> 
         others = [override for override in given if not override.startswith("scale=")]
         return Part(name, part, scale, _typed([*own, f"scale={part.scales[0]}", *others]))
     overrides = [*own, *given]
-    config = compose_point(overrides)
-    planned = plan_from(config, overrides)
-    return Part(name, part, scale, _typed(overrides), config.experiment, planned)
+    planned = _planned(tuple(overrides), dry_run, str(Path.cwd()))
+    if isinstance(planned, ToEditError):
+        return Part(name, part, scale, _typed(overrides), failure=planned)
+    experiment, artifact = planned
+    return Part(name, part, scale, _typed(overrides), experiment, artifact)
+
+
+@cache
+def _planned(
+    overrides: tuple[str, ...], dry_run: bool, folder: str
+) -> tuple[ExperimentConfig, Experiment] | ToEditError:
+    """An experiment, composed and planned once for all reports on it: it may have dozens of points."""
+    try:
+        config = compose_point([*overrides, f"dry_run={str(dry_run).lower()}"])
+        return config.experiment, plan_from(config, list(overrides))
+    except Exception as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        return known
 
 
 def _typed(overrides: Sequence[str]) -> str:
@@ -291,6 +311,8 @@ def _difference(found: Found, setting: str, baseline: str, name: str, factor: fl
 def _empty(part: Part, row: str, column: str, printed: str) -> Cell:
     scales = part.config.scales
     reason = f"runs at scale={' or '.join(scales)}" if part.artifact is None and scales else ""
+    if part.failure is not None:
+        reason = f"cannot be planned: {part.failure}"
     if part.config.experiment is None:
         reason = "published numbers alone"
     return Cell(

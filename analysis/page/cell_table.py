@@ -94,12 +94,15 @@ def _list(cells: Sequence[Cell], name: str, mark: str, home: Path, commands: Map
     names = [side for side in ("row", "column") if any(getattr(cell, side) for cell in cells)]
     is_run = any(cell.ours is not None for cell in cells)
     has_difference = any(cell.difference is not None for cell in cells)
-    titles = [*(("row", "column") if len(names) > 1 else ("number",))[: len(names)], "published"]
-    titles += ["ours [95 % interval]"] if is_run else []
+    titles = [*(names if len(names) > 1 else ["result"] * len(names)), "published"]
+    titles += ["ours"] if is_run else []
     titles += ["minus baseline"] if has_difference else []
-    titles += ["verdict", "why", "from"]
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    yield _open("cells", f"{mark}-list", f"{name}, result by result:")
+    titles += ["verdict, and why", "from"]
+    right = {"ours", "minus baseline"} | ({"published"} if all(_is_short(cell.published) for cell in cells) else set())
+    style = {True: ' class="value"', False: ""}
+    head = "".join(f'<th scope="col"{style[title in right]}>{title}</th>' for title in titles)
+    caption = "; in brackets, 95 % intervals" if any(cell.low is not None for cell in cells) else ""
+    yield _open("cells", f"{mark}-list", f"{name}, result by result{caption}:")
     yield f"<thead><tr>{head}</tr></thead>\n<tbody>\n"
     for cell in cells:
         yield f'<tr class="cell {verdict_class(cell.verdict)}">'
@@ -112,15 +115,19 @@ def _list(cells: Sequence[Cell], name: str, mark: str, home: Path, commands: Map
         if has_difference:
             shown = _with_interval(cell.difference, cell.difference_low, cell.difference_high, plus="+")
             yield f'<td class="value">{shown}</td>'
-        yield f"<td>{badge(cell.verdict)}</td><td>{_why(cell)}</td><td>{_source(cell, home, commands)}</td></tr>\n"
+        yield f"<td>{badge(cell.verdict)} {_why(cell)}</td><td>{_source(cell, home, commands)}</td></tr>\n"
     yield _CLOSE
 
 
 def _published(printed: str, is_head: bool) -> str:
     """A number to the right, a sentence to the left; the head of its row where nothing else names it."""
-    style = "value" if len(printed) <= 12 else "words"
+    style = "value" if _is_short(printed) else "words"
     tag = 'th scope="row"' if is_head else "td"
     return f'<{tag} class="{style}">{text(printed)}</{tag[:2]}>'
+
+
+def _is_short(printed: str) -> bool:
+    return len(printed) <= 12
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None, plus: str = "") -> str:
@@ -133,9 +140,9 @@ def _with_interval(value: float | None, low: float | None, high: float | None, p
 
 
 def _why(cell: Cell) -> str:
-    words = text(cell.reason)
+    words = f'<span class="reason">{text(cell.reason)}</span>' if cell.reason else ""
     if cell.measure and cell.ours is not None:
-        words += f' <small class="measure">measured: {text(cell.measure)}</small>'
+        words += f'<small class="reason">measured: {text(cell.measure)}</small>'
     return words
 
 

@@ -57,16 +57,15 @@ def relative_link(target: str, home: Path) -> str:
 
 
 def number(value: float | None) -> str:
-    """Four significant digits; a dash for what is no number."""
+    """Four significant digits, three below 1; a dash for what is no number."""
     if value is None or not math.isfinite(value):
         return "–"
     size = abs(value)
-    shown = f"{value:.3g}" if size and not 1e-3 <= size < 1e7 else f"{value:,.{max(0, 3 - _magnitude(size))}f}"
-    return shown.replace("-", "−", 1) if shown.startswith("-") else shown
-
-
-def _magnitude(size: float) -> int:
-    return math.floor(math.log10(size)) if size else 2
+    if not size:
+        return "0"
+    decimals = max(0, (3 if size >= 1 else 2) - math.floor(math.log10(size)))
+    shown = f"{value:.3g}" if not 1e-3 <= size < 1e7 else f"{value:,.{decimals}f}"
+    return shown.replace("-", "−", 1) if value < 0 else shown
 
 
 def picture(path: Path) -> str:

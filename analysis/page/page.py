@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -65,7 +64,8 @@ def write_page(
 
 def _head(title: str, has_edits: bool) -> str:
     styles = " ".join(_hash(style) for style in ([STYLE, EDIT_STYLE] if has_edits else [STYLE]))
-    policy = f"default-src 'none'; style-src {styles}; img-src data:; base-uri 'none'; form-action 'none'"
+    frame = "frame-src data:; " if has_edits else ""
+    policy = f"default-src 'none'; style-src {styles}; img-src data:; {frame}base-uri 'none'; form-action 'none'"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
@@ -125,8 +125,12 @@ def _absent(names: Sequence[str]) -> Iterator[str]:
 
 
 def _edits(edits: str | None) -> Iterator[str]:
-    """The page of edits in a frame of its own, whose text can do nothing here."""
+    """The page of edits in a frame of its own, whose text can do nothing here.
+
+    A `data:` address and not `srcdoc`, in which links to anchors would mean this page's.
+    """
     if edits is not None:
         yield '<section class="claim edits" id="edits">\n<h2>The edits themselves</h2>\n'
         yield "<p>Documents of the edited corpus with the most changed tokens.</p>\n"
-        yield f'<iframe title="Edited documents" sandbox srcdoc="{html.escape(edits)}"></iframe>\n</section>\n'
+        address = f"data:text/html;charset=utf-8;base64,{base64.b64encode(edits.encode()).decode()}"
+        yield f'<iframe title="Edited documents" sandbox src="{address}"></iframe>\n</section>\n'

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.page.cell_table import tables
 from analysis.page.markup import command, picture, tally, text
-from analysis.reports.cells import Report, count
+from analysis.reports.cells import NOT_RUN, Report, count
 
 
 def section(report: Report, pictures: Sequence[Path], home: Path) -> Iterator[str]:
@@ -17,10 +17,10 @@ def section(report: Report, pictures: Sequence[Path], home: Path) -> Iterator[st
     yield f"<p class=tally>{tally(count(report.cells))} {text(_run(report))}</p>\n"
     for path in pictures:
         yield _picture(report, path)
-    commands = _commands(report)
-    anchors = {line: f"{report.name}-command-{place}" for place, line in enumerate(commands, start=1)}
+    missing, others = _commands(report)
+    anchors = {line: f"{report.name}-command-{place}" for place, line in enumerate([*missing, *others], start=1)}
     yield from tables(report, home, anchors)
-    yield from _made_by(report, commands, anchors)
+    yield from _made_by(report, missing, others, anchors)
     yield from _notes(report)
     yield "</section>\n"
 
@@ -48,27 +48,25 @@ def _picture(report: Report, path: Path) -> str:
     )
 
 
-def _commands(report: Report) -> list[str]:
-    """Every command behind the report, that of the report first."""
-    lines = [report.command, *(cell.command for cell in report.cells), *report.missing]
-    return [line for line in dict.fromkeys(lines) if line]
+def _commands(report: Report) -> tuple[list[str], list[str]]:
+    """(commands that make what is not there, all others that are behind the report), each once."""
+    missing = [*report.missing, *(cell.command for cell in report.cells if cell.verdict == NOT_RUN)]
+    missing = [line for line in dict.fromkeys(missing) if line]
+    others = dict.fromkeys([report.command, *(cell.command for cell in report.cells)])
+    return missing, [line for line in others if line and line not in missing]
 
 
-def _made_by(report: Report, commands: Sequence[str], anchors: dict[str, str]) -> Iterator[str]:
+def _made_by(report: Report, missing: Sequence[str], others: Sequence[str], anchors: dict[str, str]) -> Iterator[str]:
     """The commands, numbered; those of what is not there stay in sight."""
-    if not commands:
-        return
-    shown = [line for line in commands if line in report.missing]
-    hidden = [line for line in commands if line not in report.missing]
 
     def item(line: str) -> str:
-        return f'<li id="{anchors[line]}" value="{commands.index(line) + 1}">{command(line)}</li>\n'
+        return f'<li id="{anchors[line]}" value="{anchors[line].rpartition("-")[2]}">{command(line)}</li>\n'
 
-    if shown:
-        yield f"<p>To run what is missing:</p>\n<ol>\n{''.join(map(item, shown))}</ol>\n"
-    if hidden:
-        what = "The commands behind it" if len(hidden) > 1 else "The command behind it"
-        yield f"<details><summary>{what}</summary>\n<ol>\n{''.join(map(item, hidden))}</ol>\n</details>\n"
+    if missing:
+        yield f"<p>To run what is missing:</p>\n<ol>\n{''.join(map(item, missing))}</ol>\n"
+    if others:
+        what = f"The command that makes this {report.kind}" if others == [report.command] else "The commands behind it"
+        yield f"<details><summary>{text(what)}</summary>\n<ol>\n{''.join(map(item, others))}</ol>\n</details>\n"
 
 
 def _notes(report: Report) -> Iterator[str]:

@@ -11,7 +11,7 @@ from toedit.diff_style import COLOURS
 
 _SHOW = "".join(
     f":root:has(#show-{name}:checked) :is(tr.cell:not(.{name}),section.report:not(:has(tr.{name})),"
-    f"section.claim:not(:has(tr.{name}))){{display:none}}\n"
+    f"section.claim:not(.edits,:has(tr.{name}))){{display:none}}\n"
     f":root:has(#show-{name}:checked) .grid td:not(.{name})>*{{visibility:hidden}}\n"
     f":root:has(#show-{name}:checked) section.report details:has(tr.{name})::details-content"
     "{content-visibility:visible;block-size:auto}\n"
@@ -37,7 +37,7 @@ STYLE = (
 *{box-sizing:border-box}
 html{scroll-padding-top:1rem}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere}
-main{max-width:62rem;margin:0 auto;padding:2rem 1.25rem 4rem}
+main{max-width:66rem;margin:0 auto;padding:2rem 1.25rem 4rem}
 h1{font-size:1.75rem;line-height:1.2;margin:0 0 .75rem;font-weight:650;text-wrap:balance}
 h2{font-size:1.35rem;line-height:1.25;margin:0 0 .6rem;font-weight:650}
 h3{font-size:1.05rem;margin:0 0 .4rem}
@@ -80,10 +80,11 @@ thead th{font-weight:500;color:var(--quiet);white-space:nowrap}
 tbody th{font-weight:500}
 .value{text-align:right;white-space:nowrap}
 th.words,td.words{min-width:14rem;max-width:26rem;font-weight:400}
-.name{min-width:6rem;max-width:16rem}
-.interval{color:var(--quiet)}
-.measure{display:block}
-.cells td:nth-last-child(2){min-width:13rem;max-width:22rem}
+.name{max-width:14rem}
+.interval{display:block;color:var(--quiet)}
+.reason{display:block}
+thead th.value{text-align:right}
+.cells td:nth-last-child(2){min-width:13rem;max-width:24rem}
 .cells td:last-child{white-space:nowrap}
 .cells td:last-child small{display:block}
 .grid th[scope=col]{text-align:right;white-space:normal;min-width:4.75rem;vertical-align:bottom}
@@ -115,7 +116,8 @@ footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--line);font-si
     + _SHOW
     + """@media (max-width:40rem){main{padding:1.25rem .9rem 3rem}section.report{padding:.85rem .8rem}
 h1{font-size:1.4rem}h2{font-size:1.2rem}
-.grid tbody th{white-space:normal;min-width:6.5rem;max-width:7.5rem;padding-right:.6rem}}
+.grid tbody th{white-space:normal;min-width:6.5rem;max-width:7.5rem;padding-right:.6rem}
+th.words,td.words{min-width:10rem}}
 @media print{main{max-width:none;padding:0}body{font-size:9.5pt}fieldset,iframe,.edits{display:none}
 section.report{border:0;padding:0}figure,tr,.command{break-inside:avoid}h2,h3{break-after:avoid}
 .scroll{overflow:visible}.grid tbody th{position:static}.picture img{min-width:0}table{font-size:7.5pt}

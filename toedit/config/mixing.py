@@ -19,6 +19,8 @@ class MixConfig:
     """The synthetic corpus, likewise; kind=synthesized is what `stage=synthesize` makes of the same command."""
     edit_human: bool = False
     """Mix the edited human corpus (as `edit.*` says) in its place: semi-synthetic instead of human text."""
+    select_synthetic: bool = False
+    """Mix a selection of the synthetic corpus (as `select.*` says) in its place."""
     synthetic_ratio: float = 0.5
     """Share of the tokens (mode=tokens) or of each side's files (mode=files) that is synthetic."""
     mode: str = "tokens"

@@ -2,20 +2,23 @@
 in Sachdeva et al. 2024, "How to Train Data-Efficient LLMs").
 
 A document is a point x on the unit sphere: the square roots of its hashed n-grams' shares, so that the distance of two
-documents is the Hellinger distance of their n-grams, times the square root of two. A row r of the sketch hashes points
-so that near ones collide (Datar et al. 2004): `hashes` projections, each
+documents is the Hellinger distance of their n-grams, times the square root of two. Interval hashes (Datar et al. 2004),
 
     h(x) = floor((a . x + b) / width),   a standard normal, b uniform in [0, width),
 
-which together name one of `buckets` counters. One pass counts; in a second pass a document's density is the mean over
-rows of the counter it falls into, divided by the number of documents. Its expectation is the mean probability that the
-document collides with a document of the corpus, itself included: a kernel density. Densities lie in [1/documents, 1],
-but for chance collisions of the counters.
+agree on near points more often than on far ones. A row of the sketch takes `hashes` of them, which together name one of
+its `buckets` counters. One pass counts; in a second pass a document's density is the mean over rows of the counter that
+it falls into, divided by the number of documents. Its expectation is the mean probability that the document shares all
+hashes of a row with a document of the corpus, itself included (a kernel density estimate), plus what different hashes
+that meet in one counter add, at most 1 / buckets.
 
-Reads the features of a corpus. Writes document_values. Memory: the sketch (rows x buckets x 4 bytes: 80 MB), the
-projections (n-gram buckets x rows x hashes x 4 bytes: 80 MB) and a batch. A killed first pass begins anew.
+Rows draw their hashes from a pool of `projections`, which costs little: each row's expectation is that of fresh ones.
 
-Shapes: D documents, E different (document, n-gram bucket), G n-gram buckets, R rows, H hashes a row.
+Reads the features of a corpus. Writes document_values, and `counters.csv`: how many counters hold how many documents.
+Memory: the sketch (rows x buckets x 4 bytes: 80 MB), the pool (n-gram buckets x projections x 4 bytes: 80 MB) and a
+batch. A killed first pass begins anew.
+
+Shapes: D documents, E different (document, n-gram bucket), G n-gram buckets, P projections, R rows, H hashes a row.
 """
 
 from __future__ import annotations
@@ -30,12 +33,14 @@ from torch.nn.functional import embedding_bag
 
 from analysis.selection.document_values import ShardValues, build_values
 from analysis.selection.features import Features, plan_features, read_features
+from analysis.table_files import write_csv
 from toedit.artifacts import Artifact
 from toedit.config import Config, DensityConfig
 from toedit.console import Progress
 from toedit.documents import shard_paths
 from toedit.workspace import PROGRESS, Result, Workspace
 
+COUNTERS = "counters.csv"
 _SKETCH = "sketch"
 _BATCH_DOCUMENTS = 512
 
@@ -49,7 +54,7 @@ def plan_values(config: Config, raw: Artifact) -> Artifact:
         name=f"{raw.name}.density",
         identity={
             "method": "density",
-            **{key: getattr(density, key) for key in ("rows", "buckets", "hashes", "width", "seed")},
+            **{key: getattr(density, key) for key in ("rows", "buckets", "projections", "hashes", "width", "seed")},
         },
         inputs={"corpus": raw, "features": plan_features(raw, select.buckets, config.tokens.processes, root)},
         root=root,
@@ -63,12 +68,12 @@ class Hashing:
     def __init__(self, ngram_buckets: int, settings: DensityConfig) -> None:
         self.settings = settings
         generator = np.random.default_rng(settings.seed)
-        functions = settings.rows * settings.hashes
-        projection_GF = generator.standard_normal((ngram_buckets, functions), dtype=np.float32) / settings.width
-        self.projection_GF = torch.from_numpy(projection_GF.astype(np.float32, copy=False))
-        self.shift_F = torch.from_numpy(generator.random(functions, dtype=np.float32))
-        # Odd numbers: hashing the H intervals of a row into its counters.
-        self.factor_H = generator.integers(1 << 31, size=settings.hashes, dtype=np.int64) * 2 + 1
+        projection_GP = generator.standard_normal((ngram_buckets, settings.projections), dtype=np.float32)
+        self.projection_GP = torch.from_numpy(projection_GP / np.float32(settings.width))
+        self.shift_P = torch.from_numpy(generator.random(settings.projections, dtype=np.float32))
+        self.chosen_RH = np.stack(
+            [generator.permutation(settings.projections)[: settings.hashes] for _ in range(settings.rows)]
+        )
 
     def __call__(self, batch: Features) -> NDArray[np.int32]:
         """`counter_DR`: the counter that each document falls into, row by row."""
@@ -81,35 +86,34 @@ class Hashing:
     def _some(self, batch: Features, first: int, last: int) -> NDArray[np.int32]:
         """Those of the documents from `first` to before `last`."""
         start, end = int(batch.offset_D1[first]), int(batch.offset_D1[last])
-        offset_D = batch.offset_D1[first:last] - start
         count_E = batch.count_E[start:end].astype(np.float32)
         total_D = np.bincount(batch.document_E[start:end] - first, count_E, minlength=last - first)
         share_E = count_E / np.repeat(total_D, np.diff(batch.offset_D1[first : last + 1])).astype(np.float32)
-        projected_DF = embedding_bag(
+        projected_DP = embedding_bag(
             torch.from_numpy(batch.bucket_E[start:end].astype(np.int64)),
-            self.projection_GF,
-            torch.from_numpy(offset_D.astype(np.int64)),
+            self.projection_GP,
+            torch.from_numpy((batch.offset_D1[first:last] - start).astype(np.int64)),
             mode="sum",
             per_sample_weights=torch.from_numpy(np.sqrt(share_E)),
         )
-        interval_DRH = (projected_DF + self.shift_F).floor_().long().numpy()
-        interval_DRH = interval_DRH.reshape(last - first, self.settings.rows, self.settings.hashes)
-        return (self._mixed(interval_DRH) % np.uint64(self.settings.buckets)).astype(np.int32)
+        interval_PD = np.ascontiguousarray((projected_DP + self.shift_P).floor_().numpy().T).astype(np.int64)
+        mixed_RD = np.zeros((self.settings.rows, last - first), np.uint64)
+        for chosen_R in self.chosen_RH.T:
+            mixed_RD = _mix(mixed_RD + interval_PD[chosen_R].astype(np.uint64))
+        return (mixed_RD % np.uint64(self.settings.buckets)).astype(np.int32).T
 
-    def _mixed(self, interval_DRH: NDArray[np.int64]) -> NDArray[np.uint64]:
-        mixed_DR = np.zeros(interval_DRH.shape[:2], np.uint64)
-        for place, factor in enumerate(self.factor_H.astype(np.uint64)):
-            mixed_DR = (mixed_DR ^ interval_DRH[:, :, place].astype(np.uint64)) * factor
-            mixed_DR ^= mixed_DR >> np.uint64(29)
-        return mixed_DR * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(32)
+
+def _mix(number: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Every bit of the result depends on every bit of the number (half of SplitMix64's finaliser)."""
+    number = (number ^ (number >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    return (number ^ (number >> np.uint64(27))) + np.uint64(0x9E3779B97F4A7C15)
 
 
 def add(sketch_RB: NDArray[np.int32], counter_DR: NDArray[np.int32]) -> None:
     """Count documents."""
-    rows, buckets = sketch_RB.shape
-    flat = (counter_DR + np.arange(rows, dtype=np.int64) * buckets).ravel()
-    place, count = np.unique(flat, return_counts=True)
-    sketch_RB.reshape(-1)[place] += count.astype(np.int32)
+    rows = len(sketch_RB)
+    for counter_R in counter_DR:  # counters of one document are all different: each row has its own
+        sketch_RB[np.arange(rows), counter_R] += 1
 
 
 def densities(sketch_RB: NDArray[np.int32], counter_DR: NDArray[np.int32], documents: int) -> NDArray[np.float64]:
@@ -135,6 +139,9 @@ def build(workspace: Workspace, ngram_buckets: int, settings: DensityConfig) -> 
         return ids, np.concatenate(values)
 
     result = build_values(workspace, "densities", of_shard)
+    held = np.bincount(sketch_RB.ravel())
+    with workspace.shard("counters", COUNTERS) as ((path,), _):
+        write_csv(path, [{"documents": n, "counters": int(held[n])} for n in np.flatnonzero(held).tolist()])
     result.seeds = {"projections": settings.seed}
     return result
 

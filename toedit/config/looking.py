@@ -25,7 +25,7 @@ class DiffConfig:
         require(self.max_characters >= 1, "diff.max_characters", self.max_characters, "must be at least 1")
 
 
-ANALYSES = ("token_probability", "perplexity_distribution", "ngrams")
+ANALYSES = ("token_probability", "perplexity_distribution", "ngrams", "density")
 
 
 def _no_corpus() -> CorpusConfig:
@@ -39,7 +39,7 @@ class AnalysisConfig:
     name: str = "token_probability"
     """token_probability: the U-shaped histogram of Figure 5 and the intervals of Table 6; perplexity_distribution:
     perplexities of the documents of two corpora (Figures 3 and 10); ngrams: n-grams of one corpus or of two (Figures
-    11 to 13)."""
+    11 to 13); density: how many documents of a corpus are alike (Figure 14)."""
     bins: int = 300
     """Bins of the histogram: of P on [0, 1], or of perplexity on a logarithmic axis."""
     other: CorpusConfig = field(default_factory=_no_corpus)

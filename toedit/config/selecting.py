@@ -23,16 +23,19 @@ class DensityConfig:
     """Hash functions of the sketch; a density is the mean over them."""
     buckets: int = 20_000
     """Counters of each."""
-    hashes: int = 2
-    """Projections that make up one hash: more of them, and only closer documents share a bucket."""
-    width: float = 0.2
-    """Width of a hash's intervals; documents lie on the unit sphere, where nothing is further apart than 1.41."""
+    projections: int = 2000
+    """Random projections that all rows draw theirs from."""
+    hashes: int = 16
+    """Projections of a row: more of them, and only closer documents share a counter."""
+    width: float = 3.0
+    """Width of a projection's intervals; documents lie on the unit sphere and are at most 1.41 apart."""
     seed: int = 0
     """Of the projections; the draw of documents has a seed of its own (select.seed)."""
 
     def __post_init__(self) -> None:
-        for key in ("rows", "hashes"):
+        for key in ("rows", "projections", "hashes"):
             require(getattr(self, key) >= 1, f"density.{key}", getattr(self, key), "must be at least 1")
+        require(self.hashes <= self.projections, "density.hashes", self.hashes, "must not exceed density.projections")
         require(self.buckets >= 2, "density.buckets", self.buckets, "must be at least 2")
         require(self.width > 0, "density.width", self.width, "must be more than 0")
         require(self.seed >= 0, "density.seed", self.seed, "must not be negative")

@@ -2,7 +2,8 @@
 
 Reads a corpus and a model (`select.classifier.path`, a folder or a hub id: HuggingFaceFW/fineweb-edu-classifier is a
 regression with one output). Writes document_values: that output, or the log-probability of `select.classifier.label`.
-A document is cut at `select.classifier.max_tokens` tokens; documents of like length are judged together.
+A document is cut at `select.classifier.max_tokens` tokens, or at what the model can read; documents of like length are
+judged together.
 
 Shapes: D documents, C classes.
 """
@@ -89,6 +90,8 @@ class Judge:
             )
         if classes == 1 and settings.label is not None:
             raise BadConfiguration(f"select.classifier.label={settings.label}: the model has one output; leave it null")
+        positions = getattr(self.model.config, "max_position_embeddings", None) or settings.max_tokens
+        self.max_tokens = min(settings.max_tokens, positions, self.tokenizer.model_max_length)
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
             self.model.config.pad_token_id = self.tokenizer.pad_token_id
@@ -104,7 +107,7 @@ class Judge:
 
     def _judge(self, texts: list[str]) -> NDArray[np.float64]:
         encoded = self.tokenizer(
-            texts, return_tensors="pt", padding="longest", truncation=True, max_length=self.settings.max_tokens
+            texts, return_tensors="pt", padding="longest", truncation=True, max_length=self.max_tokens
         )
         if not encoded["input_ids"].shape[1]:  # white space alone, to some tokenizers
             return np.full(len(texts), np.nan)

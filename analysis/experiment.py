@@ -22,7 +22,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from toedit.documents import shard_name
 from toedit.errors import BadConfiguration, PointsFailed
 from toedit.experiments import (
     PlannedPoint,
+    at_scale,
     command_overrides,
     config_folders,
     expand,
@@ -77,6 +78,7 @@ class Experiment(Artifact):
 
 
 def plan(config: Config) -> Artifact:
+    config = replace(config, experiment=at_scale(config.experiment, config.scale))
     experiment = config.experiment
     points, given = expand(experiment, config.scale.seeds), command_overrides()
     published = published_for(experiment.published)

@@ -84,7 +84,7 @@ def ids(documents: list[dict]) -> list[str]:
 def package(monkeypatch):
     """data-selection with the words that it has had with every NLTK up to 3.9: those of Python's `re`.
 
-    NLTK 3.10 compiles with the package `regex`, to which combining marks are letters; words outside Latin script change.
+    NLTK 3.10 compiles with the package `regex`, to which combining marks are letters: other words in many scripts.
     """
     module = pytest.importorskip("data_selection.hashed_ngram_dsir", reason="pip install data-selection")
     monkeypatch.setattr(module.wpt, "_regexp", re.compile(module.wpt._pattern))
@@ -275,9 +275,8 @@ def test_rare_documents_are_drawn_more_often(tmp_path):
     rows = [{"id": f"common{n}", "text": "the same old words again"} for n in range(90)]
     rows += written(HUMAN, 10, 8, prefix="rare")
     raw = {"raw": write_jsonl(tmp_path / "raw.jsonl", rows)}
-    rare = [sum(name.startswith("rare") for name in ids(selected(tmp_path, raw, method="density", documents=10, seed=s)))
-            for s in range(3)]  # fmt: skip
-    assert min(rare) >= 5  # at random: 1
+    drawn = [ids(selected(tmp_path, raw, method="density", documents=10, seed=seed)) for seed in range(3)]
+    assert min(sum(name.startswith("rare") for name in names) for names in drawn) >= 5  # at random: 1
 
 
 # --- whole selections -------------------------------------------------------------------------------------------------
@@ -361,7 +360,7 @@ def test_a_killed_selection_goes_on(method, corpora, tmp_path, monkeypatch):
         (["x", "y", "z"], {"method": "dsir", "documents": 2}, None, 2),
         (["same same"] * 6, {"method": "dsir", "documents": 3}, None, 3),
         (["same same"] * 6, {"method": "density", "documents": 3}, None, 3),
-        ([" ", "\n", "word"], {"method": "density", "documents": 2}, UnusableInput, ["select.documents=2", "there are 1"]),
+        ([" ", "\n", "word"], {"method": "density", "documents": 2}, UnusableInput, ["documents=2", "there are 1"]),
         ([" ", "\n"], {"method": "dsir", "documents": 1}, UnusableInput, ["no word"]),
         (["a b"] * 4, {"method": "dsir", "documents": 1, "min_words": 3}, UnusableInput, ["select.min_words=3"]),
         (["a b"] * 4, {"method": "random", "documents": 5}, UnusableInput, ["select.documents=5", "there are 4"]),
@@ -511,8 +510,9 @@ def test_every_method_is_a_command_and_its_result_a_corpus(corpora, small_prior,
     tokens = ["stage=tokenize", "tokens.source=select", "select.method=dsir", *source, *size, *own["dsir"], *prior]
     run_command(*tokens, "out=tokens", cwd=tmp_path)
     assert json.loads((tmp_path / "tokens" / "manifest.json").read_text())["counts"]["documents"] == 30
-    mixed = ["stage=mix", "mix.synthetic_ratio=1", "mix.tokens=300", "mix.select_synthetic=true", "mix.allow_repeat=true",
-             f"mix.synthetic.path='{corpora['raw']}'", "select.method=dsir", *size, *own["dsir"], *prior]  # fmt: skip
+    mixed = ["stage=mix", "mix.synthetic_ratio=1", "mix.tokens=300", "mix.select_synthetic=true",
+             "mix.allow_repeat=true", f"mix.synthetic.path='{corpora['raw']}'", "select.method=dsir", *size, *prior,
+             f"mix.human.path='{corpora['target']}'"]  # fmt: skip
     run_command(*mixed, "tokens.processes=1", "out=mixed", cwd=tmp_path)
     taken = documents_of(tmp_path / "mixed")
     assert taken and {document["id"].partition("--")[0] for document in taken} <= set(dsir_ids)

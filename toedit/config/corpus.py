@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from toedit.config.checks import require, require_one_of
 from toedit.config.instruction import (
@@ -113,6 +113,10 @@ class CorpusConfig:
         self._check_layout()
         if self.max_tokens is not None and not self.tokenizer:
             raise BadConfiguration("corpus.max_tokens needs corpus.tokenizer=<folder or hub id> to count with")
+
+    def local_by_path(self) -> CorpusConfig:
+        """Itself, or local where a section names a path, whatever its default is."""
+        return replace(self, kind="local") if self.path and self.kind in ("pydocs", SYNTHESIZED) else self
 
     def _check_layout(self) -> None:
         require_one_of("corpus.layout", self.layout, LAYOUTS)

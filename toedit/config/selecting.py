@@ -85,7 +85,8 @@ class SelectConfig:
     seed: int = 0
     """Of the draw; perplexity and classifier draw nothing."""
     target: CorpusConfig = field(default_factory=_no_corpus)
-    """dsir: the corpus whose n-grams the selection is to have, of any kind."""
+    """dsir: the corpus whose n-grams the selection is to have, of any kind; without one, mix.select_synthetic takes
+    mix.human."""
     noise: bool = True
     """dsir, density: draw without replacement (Gumbel noise on the log weights); false: the largest weights."""
     buckets: int = 10_000
@@ -104,6 +105,7 @@ class SelectConfig:
     """classifier: the model."""
 
     def __post_init__(self) -> None:
+        self.target = self.target.local_by_path()
         require_one_of("select.method", self.method, METHODS)
         require_one_of("select.keep", self.keep, ("highest", "lowest", "middle"))
         for key in ("documents", "tokens", "max_tokens"):

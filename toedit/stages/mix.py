@@ -49,8 +49,9 @@ def plan_from(config: Config, out: Path | None = None) -> Artifact:
 def plan_side(config: Config, side: str, changed: bool = True) -> Artifact:
     """The corpus of one side; with `changed=False` as it was before `mix.edit_human` and `mix.select_synthetic`."""
     if side == "synthetic" and config.mix.select_synthetic and changed:
-        whole = plan_side(config, side, changed=False)
-        selected: Artifact = command.stage_module("select").plan_from(replace(config, out=None), whole)
+        whole, select = plan_side(config, side, changed=False), config.select
+        select = select if select.has_target else replace(select, target=config.mix.human)
+        selected: Artifact = command.stage_module("select").plan_from(replace(config, select=select, out=None), whole)
         return selected
     section, root = getattr(config.mix, side), Path(config.artifacts)
     if section.kind != SYNTHESIZED:

@@ -22,7 +22,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from toedit.documents import shard_name
 from toedit.errors import BadConfiguration, PointsFailed
 from toedit.experiments import (
     PlannedPoint,
+    at_scale,
     command_overrides,
     config_folders,
     expand,
@@ -84,6 +85,7 @@ def plan(config: Config) -> Artifact:
 
 def plan_from(config: Config, given: list[str]) -> Experiment:
     """The experiment that `config` names; `given` is the command line behind it, `experiment=` included."""
+    config = replace(config, experiment=at_scale(config.experiment, config.scale))
     experiment = config.experiment
     points = expand(experiment, config.scale.seeds)
     published = published_for(experiment.published)

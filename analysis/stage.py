@@ -3,6 +3,7 @@
 python run.py stage=analyze analysis=token_probability
 python run.py stage=analyze analysis=perplexity_distribution analysis.other.path=my-other-corpus
 python run.py stage=analyze analysis=ngrams analysis.other.path=my-other-corpus
+python run.py stage=analyze analysis=density analysis.other.path=my-other-corpus
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _MODULES = {
     "token_probability": "analysis.token_probability",
     "perplexity_distribution": "analysis.perplexity.stage",
     "ngrams": "analysis.ngrams.stage",
+    "density": "analysis.selection.responses",
 }
 
 

@@ -113,7 +113,7 @@ def test_every_report_dry_runs_at_every_scale_without_network(scale, tmp_path):
 @pytest.fixture(scope="module")
 def own(corpus_file, small_prior) -> list[str]:
     return [
-        "corpus=local", f"corpus.path='{corpus_file}'", "prior=local", f"prior.path='{small_prior}'", "corpus.tokenizer=null",
+        "corpus=local", f"corpus.path='{corpus_file}'", "prior=local", f"prior.path='{small_prior}'",
     ]  # fmt: skip
 
 

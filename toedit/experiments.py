@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from toedit import command
 from toedit.artifacts import Artifact, slug
-from toedit.config import Config, ExperimentConfig
+from toedit.config import Config, ExperimentConfig, ScaleConfig
 from toedit.errors import BadConfiguration, ToEditError
 
 _OURS = ("stage", "out", "dry_run")
@@ -82,6 +82,15 @@ def expand(experiment: ExperimentConfig, seeds: Sequence[int]) -> list[Point]:
     if same := [setting for setting, seed in names if names.count((setting, seed)) > 1]:
         raise BadConfiguration(f"experiment={experiment.name}: two settings are called {same[0]}")
     return points
+
+
+def at_scale(experiment: ExperimentConfig, scale: ScaleConfig) -> ExperimentConfig:
+    """The experiment without the arms that `scale` cannot have; a note says so."""
+    if scale.downloads or not experiment.hub_arms:
+        return experiment
+    arms = {name: overrides for name, overrides in experiment.arms.items() if name not in experiment.hub_arms}
+    said = f"Left out at scale={scale.name}, which downloads nothing: {', '.join(experiment.hub_arms)}."
+    return replace(experiment, arms=arms, hub_arms=[], notes=[*experiment.notes, said])
 
 
 def parse_sweep(sweep: str) -> tuple[str, list[str]]:

@@ -21,6 +21,7 @@ from toedit.config.ngrams import NgramsConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
 from toedit.config.reporting import PartConfig, ReportConfig, StatementConfig
+from toedit.config.selecting import ClassifierConfig, DensityConfig, SelectConfig
 from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
@@ -32,9 +33,11 @@ __all__ = [
     "ArtifactConfig",
     "BaseConfig",
     "CheckpointConfig",
+    "ClassifierConfig",
     "ColumnsConfig",
     "Config",
     "CorpusConfig",
+    "DensityConfig",
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
@@ -54,6 +57,7 @@ __all__ = [
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
+    "SelectConfig",
     "SftConfig",
     "ShapeConfig",
     "StageConfig",
@@ -113,6 +117,8 @@ class Config:
     """What plan assumes, and what forecast computes."""
     mix: MixConfig = field(default_factory=MixConfig)
     """How a human and a synthetic corpus are mixed."""
+    select: SelectConfig = field(default_factory=SelectConfig)
+    """Which part of a corpus is taken."""
     tokens: TokensConfig = field(default_factory=TokensConfig)
     """How text becomes token files."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)

@@ -115,6 +115,10 @@ class CorpusConfig:
         if self.max_tokens is not None and not self.tokenizer:
             raise BadConfiguration("corpus.max_tokens needs corpus.tokenizer=<folder or hub id> to count with")
 
+    def local_by_path(self) -> CorpusConfig:
+        """Itself, or local where a section names a path, whatever its default is."""
+        return replace(self, kind="local") if self.path and self.kind in ("pydocs", SYNTHESIZED) else self
+
     def _check_layout(self) -> None:
         require_one_of("corpus.layout", self.layout, LAYOUTS)
         if isinstance(self.columns, dict):  # a file of configs/corpus taken as it stands
@@ -139,8 +143,3 @@ class CorpusConfig:
             require(len(set(values)) == len(values), f"corpus.{key}", values, "must be different names")
         for key in ("role_tag", "content_tag", "user_tag", "assistant_tag") if tags else ():
             require(key in tags, f"corpus.tags.{key}", tags.get(key), "must be a name of its own")
-
-
-def local_by_path(corpus: CorpusConfig) -> CorpusConfig:
-    """A section that names a path and nothing else is a local corpus, whatever its default is."""
-    return replace(corpus, kind="local") if corpus.path and corpus.kind in ("pydocs", SYNTHESIZED) else corpus

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
-from toedit.config.corpus import CorpusConfig, local_by_path
+from toedit.config.corpus import CorpusConfig
 from toedit.config.ngrams import NgramsConfig
 
 
@@ -25,7 +25,7 @@ class DiffConfig:
         require(self.max_characters >= 1, "diff.max_characters", self.max_characters, "must be at least 1")
 
 
-ANALYSES = ("token_probability", "perplexity_distribution", "ngrams")
+ANALYSES = ("token_probability", "perplexity_distribution", "ngrams", "density")
 
 
 def _no_corpus() -> CorpusConfig:
@@ -39,7 +39,7 @@ class AnalysisConfig:
     name: str = "token_probability"
     """token_probability: the U-shaped histogram of Figure 5 and the intervals of Table 6; perplexity_distribution:
     perplexities of the documents of two corpora (Figures 3 and 10); ngrams: n-grams of one corpus or of two (Figures
-    11 to 13)."""
+    11 to 13); density: how many documents of a corpus are alike (Figure 14)."""
     bins: int = 300
     """Bins of the histogram: of P on [0, 1], or of perplexity on a logarithmic axis."""
     other: CorpusConfig = field(default_factory=_no_corpus)
@@ -59,7 +59,7 @@ class AnalysisConfig:
     """ngrams: what is counted."""
 
     def __post_init__(self) -> None:
-        self.other = local_by_path(self.other)
+        self.other = self.other.local_by_path()
         require_one_of("analysis.name", self.name, ANALYSES)
         require(self.bins >= 1, "analysis.bins", self.bins, "must be at least 1")
         is_enough = (

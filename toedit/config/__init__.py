@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.embeddings import EmbeddingsConfig
 from toedit.config.evaluation import CheckpointConfig, EvalConfig, TaskConfig
 from toedit.config.execution import ExecutionConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
@@ -20,6 +21,7 @@ from toedit.config.mixing import MixConfig
 from toedit.config.ngrams import NgramsConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
+from toedit.config.prior_quality import PriorQualityConfig, StripConfig
 from toedit.config.reporting import ReportConfig
 from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
@@ -38,6 +40,7 @@ __all__ = [
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "EmbeddingsConfig",
     "EvalConfig",
     "ExecutionConfig",
     "ExperimentConfig",
@@ -47,6 +50,7 @@ __all__ = [
     "NgramsConfig",
     "PlanConfig",
     "PriorConfig",
+    "PriorQualityConfig",
     "PublishedConfig",
     "RecipeConfig",
     "ReportConfig",
@@ -56,6 +60,7 @@ __all__ = [
     "SftConfig",
     "ShapeConfig",
     "StageConfig",
+    "StripConfig",
     "SynthesisConfig",
     "TagsConfig",
     "TaskConfig",

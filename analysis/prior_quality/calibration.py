@@ -205,14 +205,13 @@ def summarize(
 
 def _measured(name: str, value: float, value_R: Floats | None, sum_GS: Floats, layout: Layout) -> dict[str, Any] | None:
     kind, _, which = name.partition(".")
-    is_share = kind in ("eligible", "within", "seen") or ".seen." in name
-    units = len(sum_GS)
+    share_units = None
     if kind == "seen":
         column = [f"{p:g}" for p in layout.settings.thresholds].index(which)
-        units = _with_statements(layout.split(sum_GS)["at_least"][:, column])
-    elif kind in DIAGRAMS:
-        units = _with_statements(layout.split(sum_GS)[kind][:, int(which.rpartition(".")[2])])
-    return _vars(estimated(value, value_R, is_share, units, kind.startswith("calibration_error")))
+        share_units = _with_statements(layout.split(sum_GS)["at_least"][:, column])
+    elif kind in DIAGRAMS and which.startswith("seen"):
+        share_units = _with_statements(layout.split(sum_GS)[kind][:, int(which.rpartition(".")[2])])
+    return _vars(estimated(value, value_R, share_units, is_distance=kind.startswith("calibration_error")))
 
 
 def _with_statements(part_G3: Floats) -> int:

@@ -89,7 +89,8 @@ def _finish_tail(axis: Any, thresholds: list[float]) -> None:
         if 1 - p > limits[0]:
             axis.axvline(1 - p, color="#c9ced6", linewidth=0.8, zorder=0)
             axis.annotate(f"q = {p:g}", (1 - p, 0.02), xycoords=("data", "axes fraction"), xytext=(2, 0),
-                          textcoords="offset points", fontsize=7.5, color=INK, rotation=90, va="bottom")  # fmt: skip
+                          textcoords="offset points", fontsize=7.5, color=INK, rotation=90, va="bottom",
+                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, zorder=5)  # fmt: skip
     axis.set_title("the most probable token, near certainty", loc="left", fontsize=9)
     axis.set_xlabel("stated error 1 - q (logarithmic axis)")
     axis.set_ylabel("seen share of errors (logarithmic axis)")

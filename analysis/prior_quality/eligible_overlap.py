@@ -242,8 +242,7 @@ def summarize(count_GQ24: Floats, works: Works, thresholds: list[float], analysi
         column, place = [f"{entry:g}" for entry in thresholds].index(p), BASES.index(basis)
         # Works with an eligible token under either prior are the trials of a share of 0 or 1.
         units = int((count_GQ24[:, column, place, _FIRST : _SECOND + 1].sum(1) > 0).sum())
-        is_share = not measure.startswith("expected")
-        estimate = estimated(float(value[0]), value_R.get(name), is_share, units)
+        estimate = estimated(float(value[0]), value_R.get(name), units if measure in SHARES else None)
         found[basis][p][measure] = (
             None if estimate is None else {key: getattr(estimate, key) for key in ("value", "low", "high")}
         )

@@ -25,7 +25,7 @@ _LIMITS = (2e-6, 1 - 2e-5)
 _TICKS = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _LONGEST = 16
 """Characters of a token that are written."""
-_ROW_INCHES, _TOP_INCHES = 2.35, 0.62
+_PANEL_INCHES, _TOP_INCHES, _TITLE_INCHES, _LETTER_INCHES = 1.25, 0.62, 0.3, 0.075
 
 
 def draw(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], strip: StripConfig, paths: Mapping[str, Path]
@@ -40,14 +40,20 @@ def draw(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], strip: S
         for begin in range(0, len(own), strip.row_tokens)
     ]
     width = max(6.4, 0.165 * max(len(panel) for panel in panels) + 1.2)
-    height = _ROW_INCHES * len(panels) + _TOP_INCHES
+    written_below = 0.15 + _LETTER_INCHES * max(len(_short(row["text"])) for row in rows)
+    gap = written_below + _TITLE_INCHES
+    height = _TOP_INCHES + len(panels) * (_PANEL_INCHES + gap) - _TITLE_INCHES
     with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(width, height))
         axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         figure.subplots_adjust(
-            left=0.75 / width, right=1 - 0.12 / width, top=1 - _TOP_INCHES / height, bottom=0.95 / height, hspace=1.15
+            left=0.75 / width,
+            right=1 - 0.12 / width,
+            top=1 - _TOP_INCHES / height,
+            bottom=written_below / height,
+            hspace=gap / _PANEL_INCHES,
         )
         for axis, panel in zip(axes, panels, strict=True):
             _draw_panel(axis, panel, strip)

@@ -81,21 +81,24 @@ def resampled(sum_GS: Floats, statistic: Statistic, resamples: int, generator: n
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def estimated(value: float, value_R: Floats | None, is_share: bool = False, units: int = 0, is_distance: bool = False
-              ) -> Estimate | None:  # fmt: skip
+def estimated(
+    value: float, value_R: Floats | None, share_units: int | None = None, is_distance: bool = False
+) -> Estimate | None:
     """A value with its interval; None where it is not defined.
 
-    A share of 0 or 1, of which resamples know nothing else, gets Wilson's interval with `units` for trials. Resamples
-    of a distance (never negative) are too large by a mean excess, which is taken off as in `two_sample`.
+    Resamples of a share of 0 or 1 know nothing else: it gets Wilson's interval with `share_units` (works that it is
+    about) for trials. Resamples of a distance are too large by a mean excess, which is taken off as in `two_sample`.
     """
     if not np.isfinite(value):
         return None
     if value_R is None or np.isfinite(value_R).mean() < _LEAST_DEFINED:
         return Estimate(value)
     value_R = value_R[np.isfinite(value_R)]
-    if is_share and value in (0.0, 1.0):
-        return Estimate(value, *wilson(units if value else 0, max(units, 1)))
+    if share_units and value in (0.0, 1.0):
+        return Estimate(value, *wilson(share_units if value else 0, share_units))
     low, high = interval(value_R)
+    if low == high == value:  # nothing was ever seen: resamples know no more
+        return Estimate(value)
     if is_distance:
         excess = max(float(value_R.mean()) - value, 0.0)
         low, high = max(low - 2 * excess, 0.0), high - excess

@@ -65,16 +65,19 @@ def draw(summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
 
 
 def _draw_threshold(axis: Any, place: int, found: Mapping[str, Any]) -> None:
+    if found["jaccard"] is None:
+        axis.annotate("none eligible", (place, 0), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=8,
+                      color=QUIET)  # fmt: skip
     for number, (key, (colour, marker)) in enumerate(_SERIES.items()):
         x = place + 0.18 * (number - 1)
         seen, expected = found[key], found[f"expected.{key}"]
         if expected is not None:
-            axis.plot(x, expected["value"], marker, color=colour, markerfacecolor="white", markersize=5)
+            axis.plot(x, expected["value"], marker, color=colour, markerfacecolor="white", markersize=5, zorder=2)
         if seen is None:
             continue
         if seen["low"] is not None:
-            axis.plot([x, x], [seen["low"], seen["high"]], color=colour, linewidth=1)
-        axis.plot(x, seen["value"], marker, color=colour, markersize=5)
+            axis.plot([x, x], [seen["low"], seen["high"]], color=colour, linewidth=1, zorder=1.5)
+        axis.plot(x, seen["value"], marker, color=colour, markersize=5, zorder=3)
 
 
 def _plain(text: str) -> str:

@@ -25,7 +25,7 @@ _LIMITS = (2e-6, 1 - 2e-5)
 _TICKS = (1e-5, 1e-4, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
 _LONGEST = 16
 """Characters of a token that are written."""
-_PANEL_INCHES, _TOP_INCHES, _TITLE_INCHES, _LETTER_INCHES = 1.25, 0.62, 0.3, 0.075
+_PANEL_INCHES, _TOP_INCHES, _TITLE_INCHES, _LETTER_INCHES = 1.25, 0.62, 0.3, 0.065
 
 
 def draw(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], strip: StripConfig, paths: Mapping[str, Path]
@@ -81,7 +81,7 @@ def _draw_panel(axis: Any, panel: Sequence[Mapping[str, Any]], strip: StripConfi
         axis.plot(place, height, marker, color=colour, markersize=4, zorder=3, clip_on=False)
     axis.yaxis.set_major_locator(FixedLocator(_TICKS))
     axis.yaxis.set_minor_locator(NullLocator())
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.5f}".rstrip("0")))
     axis.tick_params(axis="y", labelsize=6.5)
     axis.set_ylabel("P(token | its prefix)\n(logit axis)", fontsize=7.5)
     axis.set_xlim(-0.8, max(len(panel), strip.row_tokens if len(panel) > 1 else 10) - 0.2)

@@ -1,7 +1,7 @@
 """What can be measured at a finished analysis: every number of its summary.json, with its interval where it has one.
 
 `first` and `second` are the two corpora, `both` is of the pair, `second_minus_first` a difference with an interval of
-its own.
+its own; of other analyses the place in summary.json is the name (`pairs.0.auc`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ _Named = Iterator[tuple[str, Measure]]
 
 def measures_of_figure(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
     """{name: measure} of the analysis in `folder`."""
-    name = manifest["identity"].get("analysis")
-    if name not in _BY_ANALYSIS:
-        raise UnusableInput(f"{folder}: nothing is known to measure at analysis={name}")
+    if "analysis" not in manifest["identity"]:
+        raise UnusableInput(f"{folder}: a figure that is no analysis; nothing is known to measure at it")
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return dict(_BY_ANALYSIS[name](summary))
+    return dict(_BY_ANALYSIS.get(manifest["identity"]["analysis"], _any)(summary))
 
 
 def _token_probability(summary: Mapping[str, Any]) -> _Named:
@@ -55,6 +54,30 @@ def _ngrams(summary: Mapping[str, Any]) -> _Named:
         yield f"second_minus_first.{key}", _with_interval(found)
     for key, found in summary.get("jensen_shannon", {}).items():
         yield f"both.jensen_shannon_{key}", _with_interval(found)
+
+
+def _any(summary: Mapping[str, Any]) -> _Named:
+    """Whatever has a value, by its place: `corpora.0.mean`, `pairs.0.auc`."""
+    for name, entry in _entries(summary, ""):
+        if isinstance(entry, Mapping):
+            if entry["value"] is not None:
+                yield name, _with_interval(entry)
+        else:
+            yield name, Measure(float(entry))
+
+
+def _entries(entry: Any, name: str) -> Iterator[tuple[str, Any]]:
+    """(name, number or {value, low, high}) below `entry`."""
+    if isinstance(entry, Mapping) and "value" in entry:
+        yield name, entry
+    elif isinstance(entry, Mapping):
+        for key, below in entry.items():
+            yield from _entries(below, f"{name}.{key}" if name else str(key))
+    elif isinstance(entry, list):
+        for number, below in enumerate(entry):
+            yield from _entries(below, f"{name}.{number}")
+    elif isinstance(entry, int | float) and not isinstance(entry, bool):
+        yield name, entry
 
 
 def _with_interval(found: Mapping[str, Any], scale: float = 1) -> Measure:

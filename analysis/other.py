@@ -1,4 +1,4 @@
-"""The second corpus of an analysis that compares two: `analysis.other`."""
+"""The corpora that an analysis compares with `corpus`: `analysis.other`, `analysis.third`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from toedit.corpora.parts import asks_for_part
 from toedit.errors import naming
 
 
-def plan_other(config: Config) -> Artifact:
-    """The corpus that `analysis.other` names; kind=synthesized: what `stage=synthesize` makes of this command."""
-    other, root = config.analysis.other, Path(config.artifacts)
-    if other.kind != SYNTHESIZED:
-        with naming("corpus.", "analysis.other."):
-            return plan_corpus(other, root)
+def plan_other(config: Config, key: str = "other") -> Artifact:
+    """The corpus that `analysis.<key>` names; kind=synthesized: what `stage=synthesize` makes of this command."""
+    section, root = getattr(config.analysis, key), Path(config.artifacts)
+    if section.kind != SYNTHESIZED:
+        with naming("corpus.", f"analysis.{key}."):
+            return plan_corpus(section, root)
     from toedit.stages import synthesize
 
     whole = synthesize.plan(replace(config, out=None))
-    return plan_part(other, whole, root, None) if asks_for_part(other) else whole
+    return plan_part(section, whole, root, None) if asks_for_part(section) else whole

@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.other import plan_other
 from analysis.selection.density import COUNTERS, plan_values
 from analysis.selection.document_values import read_values
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
@@ -40,7 +41,7 @@ from toedit.config import AnalysisConfig, Config
 from toedit.console import say, table
 from toedit.corpora import plan_corpus
 from toedit.documents import read_documents, shard_name, shard_paths
-from toedit.errors import UnusableInput, naming
+from toedit.errors import UnusableInput
 from toedit.units import draw_counts, origin_of, units_of
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
@@ -70,8 +71,7 @@ def plan(config: Config) -> Artifact:
     analysis, root = config.analysis, Path(config.artifacts)
     corpora = [plan_corpus(config.corpus, root)]
     if analysis.has_other:
-        with naming("corpus.", "analysis.other."):
-            corpora.append(plan_corpus(analysis.other, root))
+        corpora.append(plan_other(config))
     inputs: dict[str, Artifact] = {}
     for role, corpus in zip(ROLES, corpora, strict=False):
         inputs |= {role: corpus, f"{role}_values": plan_values(config, corpus)}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.embeddings import EmbeddingsConfig
 from toedit.config.evaluation import CheckpointConfig, EvalConfig, TaskConfig
 from toedit.config.execution import ExecutionConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
@@ -20,6 +21,7 @@ from toedit.config.mixing import MixConfig
 from toedit.config.ngrams import NgramsConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
+from toedit.config.prior_quality import PriorQualityConfig, StripConfig
 from toedit.config.reporting import PartConfig, ReportConfig, StatementConfig
 from toedit.config.selecting import ClassifierConfig, DensityConfig, SelectConfig
 from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
@@ -41,6 +43,7 @@ __all__ = [
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "EmbeddingsConfig",
     "EvalConfig",
     "ExecutionConfig",
     "ExperimentConfig",
@@ -51,6 +54,7 @@ __all__ = [
     "PartConfig",
     "PlanConfig",
     "PriorConfig",
+    "PriorQualityConfig",
     "PublishedConfig",
     "RecipeConfig",
     "ReportConfig",
@@ -62,6 +66,7 @@ __all__ = [
     "ShapeConfig",
     "StageConfig",
     "StatementConfig",
+    "StripConfig",
     "SynthesisConfig",
     "TagsConfig",
     "TaskConfig",

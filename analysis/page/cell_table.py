@@ -29,7 +29,8 @@ def tables(report: Report, home: Path, commands: Mapping[str, str]) -> Iterator[
             yield "</details>\n"
         elif _is_grid(cells):
             yield from _grid(cells, name, mark)
-            yield f"<details><summary>{text(name)}: each result with its interval, reason and source</summary>\n"
+            what = "each result with its interval, reason and source"
+            yield f'<details class="long"><summary>{text(name)}: {what}</summary>\n'
             yield from _list(cells, name, mark, home, commands)
             yield "</details>\n"
         else:

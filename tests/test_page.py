@@ -299,8 +299,10 @@ def test_edits_stand_in_a_frame_that_can_do_nothing(whole, tmp_path):
 
 
 def test_the_edits_of_a_corpus_are_the_page_of_stage_diff(tmp_path):
-    edited = build_edited(tmp_path, ["the cat sat on the mat, and the dog sat on the cat\n" * 9] * 3)
-    html = edit_page(edited.path, 2)
-    page = Page(html)
-    assert len(page.originals) == 2
-    assert json.loads((edited.path / "manifest.json").read_text())["name"] in html
+    sentence = "the cat sat on the mat, and the dog sat on the cat\n"
+    edited = build_edited(tmp_path, [sentence * 9, sentence * 60, sentence * 8])
+    name = json.loads((edited.path / "manifest.json").read_text())["name"]
+    for most_tokens, lengths in ((50_000, [60, 9]), (500, [9, 8]), (3, [])):
+        html = edit_page(edited.path, 2, most_tokens)
+        assert [text.count("\n") for text in Page(html).originals] == lengths, "the most edited that fit"
+        assert name in html

@@ -12,6 +12,8 @@ with all details open, too.
 import json
 import os
 import sys
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 from playwright.sync_api import Error, sync_playwright
@@ -70,61 +72,64 @@ def photograph(page, folder: Path | None, name: str) -> None:
 
 
 def visit(address: str, chromium: Path, screenshots: Path | None) -> dict:
-    said, requests, views = [], [], {}
+    said, requests = [], []
     libraries = {**os.environ, "LD_LIBRARY_PATH": str(chromium.parent / "lib")}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, env=libraries, args=["--disable-gpu"])
 
-        def open_page(width: int, scheme: str):
+    with sync_playwright() as playwright:
+
+        @contextmanager
+        def opened(width: int, scheme: str):
+            """The page in a browser of its own."""
+            browser = playwright.chromium.launch(executable_path=chromium, env=libraries)
             page = browser.new_page(viewport={"width": width, "height": HEIGHT}, color_scheme=scheme)
             page.on("console", lambda message: said.append(message.text))
             page.on("pageerror", lambda error: said.append(str(error)))
             page.on("request", lambda request: requests.append(request.url[:200]))
             page.goto(address)
-            return page
+            yield page
+            browser.close()
 
-        for width in WIDTHS:
-            for scheme in SCHEMES:
-                page = open_page(width, scheme)
+        views = {}
+        for width, scheme in product(WIDTHS, SCHEMES):
+            with opened(width, scheme) as page:
                 photograph(page, screenshots, f"{width}-{scheme}")
                 page.evaluate(OPEN_ALL)
                 photograph(page, screenshots, f"{width}-{scheme}-open")
-                pictures = page.evaluate("() => [...document.images].map(image => image.naturalWidth)")
                 views[f"{width}-{scheme}"] = {
                     "page_width": page.evaluate("() => document.documentElement.scrollWidth"),
                     "low_contrast": page.evaluate(LOW_CONTRAST),
-                    "pictures": pictures,
+                    "pictures": page.evaluate("() => [...document.images].map(image => image.naturalWidth)"),
                     "paper": page.evaluate("() => getComputedStyle(document.body).backgroundColor"),
                 }
-                page.close()
+        with opened(WIDTHS[0], SCHEMES[0]) as page:
+            used = use(page)
+            photograph(page, screenshots, "print")
+    return {**used, "views": views, "said": said, "requests": requests}
 
-        page = open_page(*WIDTHS[:1], SCHEMES[0])
-        result = {"dead_links": page.evaluate(DEAD_LINKS), "views": views, "choices": {}}
-        for button in page.query_selector_all("input[type=radio]"):
-            button.check()
-            result["choices"][button.get_attribute("id")] = page.evaluate(SHOWN)
-        page.keyboard.press("Home")
-        page.evaluate("() => document.activeElement.blur()")
-        page.keyboard.press("Tab")
-        result["focus"] = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
-        result["focused"] = page.evaluate("() => document.activeElement.tagName")
-        if frame := page.query_selector("iframe"):
-            frame.scroll_into_view_if_needed()
-            edits = frame.content_frame()
-            edits.locator("a[href^='#']").first.click()
-            page.wait_for_timeout(200)
-            result["edits"] = {
-                "text": edits.evaluate("() => document.body.innerText"),
-                "scrolled": edits.evaluate("() => scrollY"),
-            }
-            if screenshots:
-                page.screenshot(path=screenshots / "edits.png")
-        page.check("#show-all")
-        page.emulate_media(media="print")
-        photograph(page, screenshots, "print")
-        result["printed"] = len(page.pdf(format="A4"))
-        browser.close()
-    return {**result, "said": said, "requests": requests}
+
+def use(page) -> dict:
+    """What happens when a reader chooses, tabs, follows links and prints."""
+    result = {"dead_links": page.evaluate(DEAD_LINKS), "choices": {}}
+    for button in page.query_selector_all("input[type=radio]"):
+        button.check()
+        result["choices"][button.get_attribute("id")] = page.evaluate(SHOWN)
+    page.check("#show-all")
+    page.evaluate("() => { document.activeElement.blur(); scrollTo(0, 0) }")
+    page.keyboard.press("Tab")
+    result["focused"] = page.evaluate("() => document.activeElement.tagName")
+    result["focus"] = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+    if frame := page.query_selector("iframe"):
+        frame.scroll_into_view_if_needed()
+        edits = frame.content_frame()
+        edits.locator("a[href^='#']").first.click()
+        page.wait_for_timeout(200)
+        result["edits"] = {
+            "text": edits.evaluate("() => document.body.innerText"),
+            "scrolled": edits.evaluate("() => scrollY"),
+        }
+    page.emulate_media(media="print")
+    result["printed"] = len(page.pdf(format="A4"))
+    return result
 
 
 if __name__ == "__main__":

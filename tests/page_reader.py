@@ -1,4 +1,4 @@
-"""The page of `stage=diff` as a reader's program sees it: is it well-formed, harmless, and which text does it show?"""
+"""A page as a reader's program sees it: is it well-formed, harmless, and which text does it show?"""
 
 import re
 from collections import Counter
@@ -9,6 +9,7 @@ OUR_TAGS = {
     *("p", "span", "i", "b", "s", "table", "thead", "tbody", "tr", "th", "td", "a", "section", "details", "summary"),
     *("ol", "li", "del", "ins"),
 }
+VOID = {"meta", "link", "img", "input"}
 
 
 class Page(HTMLParser):
@@ -30,7 +31,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.seen[tag] += 1
         self.attributes += [(tag, name, value or "") for name, value in attrs]
-        if tag != "meta":
+        if tag not in VOID:
             self.open.append(tag)
         if ("class", "text") in attrs:
             self.text_depth = len(self.open)

@@ -23,14 +23,14 @@ def tables(report: Report, home: Path, commands: Mapping[str, str]) -> Iterator[
         name = f"{report.place}: {part}" if part else report.place
         mark = f"{report.name}-{place}"
         if not any(cell.ours is not None for cell in cells):
-            what = f"the {len(cells)} published result{'s' if len(cells) != 1 else ''}"
-            yield f"<p>{text(name)}: nothing of ours stands here yet.</p>\n"
-            yield f"<details><summary>{text(name)}: {what}</summary>\n"
+            results = f"{len(cells)} published result{'s' if len(cells) != 1 else ''}"
+            yield f"<details><summary>{text(name)}: {results}, nothing of ours yet</summary>\n"
             yield from _list(cells, name, mark, home, commands)
             yield "</details>\n"
         elif _is_grid(cells):
             yield from _grid(cells, name, mark)
-            yield f"<details><summary>{text(name)}: each result with its interval, reason and source</summary>\n"
+            what = "each result with its interval, reason and source"
+            yield f'<details class="long"><summary>{text(name)}: {what}</summary>\n'
             yield from _list(cells, name, mark, home, commands)
             yield "</details>\n"
         else:

@@ -16,8 +16,8 @@ from analysis.reports.cells import AGREES, CONTRADICTS, NOT_COMPARABLE, NOT_RUN,
 
 FILE = Path(__file__).with_name("claims.yaml")
 
-HOLDS, MOSTLY, MIXED, FAILS = "holds here", "mostly holds here", "mixed here", "contradicted here"
-UNDECIDED, NOT_TRIED = "undecided here", "not run"
+HOLDS, MOSTLY, MIXED, FAILS = "holds", "mostly holds", "mixed", "contradicted"
+UNDECIDED, NOT_TRIED = "undecided", "not run"
 MOSTLY_FROM = 0.9
 """Share of the decided cells that must point the published way for "mostly": a few contradict by chance alone."""
 
@@ -46,6 +46,13 @@ class Reading:
     counts: Mapping[str, int]
     """{verdict of a cell: cells}."""
     sentence: str
+
+    @property
+    def label(self) -> str:
+        """The verdict, and how far it goes: "so far" where most of the cells were not run."""
+        if self.verdict == NOT_TRIED:
+            return self.verdict
+        return f"{self.verdict} {'so far' if 2 * self.counts.get(NOT_RUN, 0) > sum(self.counts.values()) else 'here'}"
 
 
 @cache
@@ -79,31 +86,33 @@ def _verdict(for_it: int, against: int, undecided: int) -> str:
     return MOSTLY if for_it / (for_it + against) >= MOSTLY_FROM else MIXED
 
 
+_SAID = {
+    AGREES: ("agrees in value", "agree in value"),
+    SAME_DIRECTION: ("points the published way", "point the published way"),
+    CONTRADICTS: ("contradicts", "contradict"),
+}
+"""{verdict: what is said of one cell, of several}."""
+
+
 def _sentence(counts: Mapping[str, int], total: int) -> str:
     """The counts in words."""
     if not total:
-        return "None of its tables and figures is on this page."
-    decided = sum(counts.get(verdict, 0) for verdict in (AGREES, SAME_DIRECTION, CONTRADICTS))
+        return "None of its tables and figures has a result on this page."
+    decided = {verdict: counts[verdict] for verdict in _SAID if verdict in counts}
     unrun, undecided = counts.get(NOT_RUN, 0), counts.get(NOT_COMPARABLE, 0)
     if unrun == total:
         return f"None of {_results(total)} has been run."
-    said = []
     if decided:
-        found = {
-            AGREES: "agree in value",
-            SAME_DIRECTION: "point the published way",
-            CONTRADICTS: "contradict",
-        }
-        parts = [f"{counts[verdict]:,} {words}" for verdict, words in found.items() if verdict in counts]
-        said.append(f"Of {_results(total)}, {decided:,} can be decided here: {_listed(parts)}.")
+        parts = [f"{cells:,} {_SAID[verdict][cells > 1]}" for verdict, cells in decided.items()]
+        if len(decided) == 1:
+            ((verdict, cells),) = decided.items()
+            parts = [f"{'all' if cells > 1 else 'it'} {_SAID[verdict][cells > 1]}"]
+        first = f"Of {_results(total)}, {sum(decided.values()):,} can be decided here: {_listed(parts)}."
     else:
-        said.append(f"None of {_results(total)} can be decided here.")
-    rest = []
-    if undecided:
-        rest.append(f"{undecided:,} cannot be compared at this scale")
-    if unrun:
-        rest.append(f"{unrun:,} {'was' if unrun == 1 else 'were'} not run")
-    return " ".join([*said, *([f"{_listed(rest)}."] if rest else [])])
+        first = f"None of {_results(total)} can be decided here."
+    rest = [f"{undecided:,} cannot be compared at this scale"] if undecided else []
+    rest += [f"{unrun:,} {'was' if unrun == 1 else 'were'} not run"] if unrun else []
+    return f"{first} {_listed(rest)}." if rest else first
 
 
 def _results(total: int) -> str:

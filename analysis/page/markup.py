@@ -51,9 +51,8 @@ def command(line: str) -> str:
 
 
 def relative_link(target: str, home: Path) -> str:
-    """The address of a file on this machine as seen from a page in `home`."""
-    path = os.path.relpath(Path(target).resolve(), home.resolve())
-    return quote(Path(path).as_posix())
+    """The address of a file as seen from a page in `home`: by names alone, as a browser goes."""
+    return quote(Path(os.path.relpath(target, home)).as_posix())
 
 
 def number(value: float | None) -> str:

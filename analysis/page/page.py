@@ -119,7 +119,7 @@ def _links(what: str, reports: Sequence[Report]) -> str:
 def _absent(names: Sequence[str]) -> Iterator[str]:
     """Reports that nobody made for this page, with their commands."""
     if names:
-        yield "<details>\n<summary>Not on this page</summary>\n<ul>\n"
+        yield '<details class="long">\n<summary>Not on this page</summary>\n<ul>\n'
         yield from (f"<li>{command(f'python run.py stage=report report={name}')}</li>\n" for name in names)
         yield "</ul>\n</details>\n"
 

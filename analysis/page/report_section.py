@@ -50,8 +50,9 @@ def _picture(report: Report, path: Path) -> str:
 
 def _commands(report: Report) -> tuple[list[str], list[str]]:
     """(commands that make what is not there, all others that are behind the report), each once."""
-    missing = [*report.missing, *(cell.command for cell in report.cells if cell.verdict == NOT_RUN)]
-    missing = [line for line in dict.fromkeys(missing) if line]
+    done = {cell.command for cell in report.cells if cell.ours is not None}
+    unrun = [cell.command for cell in report.cells if cell.verdict == NOT_RUN and cell.command not in done]
+    missing = [line for line in dict.fromkeys([*report.missing, *unrun]) if line]
     others = dict.fromkeys([report.command, *(cell.command for cell in report.cells)])
     return missing, [line for line in others if line and line not in missing]
 
@@ -72,7 +73,8 @@ def _made_by(report: Report, missing: Sequence[str], others: Sequence[str], anch
 def _notes(report: Report) -> Iterator[str]:
     if not report.notes and not report.published_sources:
         return
-    yield "<details><summary>Notes, and where the published numbers are from</summary>\n"
+    folded = "" if report.cells else " open"  # where there is nothing else to read, notes are read
+    yield f"<details{folded}><summary>Notes, and where the published numbers are from</summary>\n"
     for title, lines in (("Notes", report.notes), ("Published numbers", report.published_sources)):
         if lines:
             yield f"<p>{title}</p>\n<ul>\n{''.join(f'<li>{text(line)}</li>' for line in lines)}\n</ul>\n"

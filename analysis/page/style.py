@@ -53,6 +53,7 @@ dt{font-size:.8rem}
 dd{margin:0;font-variant-numeric:tabular-nums}
 .badge{display:inline-block;padding:.05em .55em;border-radius:1em;background:var(--fill);color:var(--on);
 border:1px solid color-mix(in srgb,var(--on) 30%,transparent);font-size:.8rem;line-height:1.5;white-space:nowrap}
+.cells .badge{font-size:.92em}
 .unrun.badge{border-style:dashed}
 .reading{font-weight:600}
 .bar{display:block;width:100%;height:1.4rem;margin:0 0 .75rem;border-radius:4px}
@@ -93,7 +94,7 @@ thead th.value{text-align:right}
 border:1px solid var(--paper);color:var(--on)}
 .grid td.corner,.grid td:not([class]){background:none}
 .grid td b{font-weight:600}
-.grid td small{display:block;color:inherit;font-size:.8rem}
+.grid td small{display:block;color:inherit;font-size:.92em}
 .grid .sign{display:inline-block;width:1em;text-align:center}
 figure{margin:0 0 1.25rem}
 figcaption{font-size:.85rem}
@@ -102,6 +103,7 @@ figcaption{font-size:.85rem}
 details{margin:0 0 .75rem;font-size:.9rem}
 summary{cursor:pointer;color:var(--link);padding:.2rem 0}
 details[open]>summary{margin-bottom:.4rem}
+details dl{display:grid;gap:.6rem;max-width:46rem;margin:0 0 1rem}
 ol,ul{margin:0 0 .75rem;padding-left:1.5rem}
 .command{margin:.2rem 0 .5rem;padding:.5rem .75rem;background:var(--card);border:1px solid var(--line);
 border-radius:6px;white-space:pre-wrap;overflow-wrap:anywhere;user-select:all;-webkit-user-select:all;
@@ -118,7 +120,7 @@ footer{margin-top:3rem;padding-top:1rem;border-top:1px solid var(--line);font-si
 h1{font-size:1.4rem}h2{font-size:1.2rem}
 .grid tbody th{white-space:normal;min-width:6.5rem;max-width:7.5rem;padding-right:.6rem}
 th.words,td.words{min-width:10rem}}
-@media print{main{max-width:none;padding:0}body{font-size:9.5pt}fieldset,iframe,.edits{display:none}
+@media print{main{max-width:none;padding:0}body{font-size:9.5pt}fieldset,.edits,.long{display:none}
 section.report{border:0;padding:0}figure,tr,.command{break-inside:avoid}h2,h3{break-after:avoid}
 .scroll{overflow:visible}.grid tbody th{position:static}.picture img{min-width:0}table{font-size:7.5pt}
 .badge,.grid td,.bar{print-color-adjust:exact;-webkit-print-color-adjust:exact}

@@ -26,7 +26,10 @@ _MEANINGS = {
         "Our difference from the baseline has the sign of the published one, and its 95 % interval excludes 0; or a "
         "published statement holds here."
     ),
-    CONTRADICTS: "The sign is the other one and the interval excludes 0, or the statement does not hold here.",
+    CONTRADICTS: (
+        "The sign is the other one and the interval excludes 0, or the statement does not hold, or, at scale=paper, "
+        "the number does not agree."
+    ),
     NOT_COMPARABLE: "Neither: the reason stands beside it.",
     NOT_RUN: "There is none of ours; the command that makes it stands below the table.",
 }
@@ -39,10 +42,11 @@ _READING_CLASS = {
     NOT_TRIED: "unrun",
 }
 _HOW_READ = (
-    "A claim holds here where none of its results that can be decided contradicts, mostly holds where at least nine in "
-    "ten point the published way, is contradicted where all of them point the other way, and is mixed in between. "
-    "Results of one table come from the same few models, so they are not independent evidence. At a small scale, "
-    "another model on other text is asked the same question."
+    "A claim holds where none of its results that can be decided contradicts, mostly holds where nine in ten or more "
+    "point the published way, is contradicted where all of them contradict, and is mixed in between; it does so only "
+    "so far where most of its results were not run. Results of one table come from the same few models, so they are "
+    "not independent evidence, and no correction is made for their number: of a hundred differences that are none, "
+    "five have a verdict. At a small scale, another model on other text is asked the same question."
 )
 
 
@@ -93,7 +97,7 @@ def _bar(counts: Mapping[str, int], total: int) -> str:
 
 
 def reading_badge(reading: Reading) -> str:
-    return f'<span class="badge reading {_READING_CLASS[reading.verdict]}">{text(reading.verdict)}</span>'
+    return f'<span class="badge reading {_READING_CLASS[reading.verdict]}">{text(reading.label)}</span>'
 
 
 def _meanings(counts: Mapping[str, int]) -> Iterator[str]:

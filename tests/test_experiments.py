@@ -15,9 +15,9 @@ from test_end_to_end import own_inputs, start, stop_when
 
 import toedit.config
 from analysis.published import published_for, tables
-from toedit.config import ExperimentConfig, PublishedConfig
+from toedit.config import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.errors import BadConfiguration
-from toedit.experiments import compose_point, expand, own_overrides, parse_sweep, quoted
+from toedit.experiments import at_scale, compose_point, expand, own_overrides, parse_sweep, quoted
 
 SHIPPED = sorted(
     file.relative_to(REPOSITORY / "configs" / "experiment").with_suffix("").as_posix()
@@ -107,6 +107,16 @@ def test_an_override_that_the_points_would_undo_is_refused():
 @pytest.mark.parametrize("value", ["plain", "it's, a=b", "back\\slash", "a\\'b", "ünï {x: [1]} $!", " "])
 def test_values_survive_quoting_for_hydra(value, hydra):
     assert compose_point([f"corpus.name={quoted(value)}"]).corpus.name == value
+
+
+def test_arms_that_need_the_hub_are_left_out_where_nothing_is_downloaded():
+    arms = {"one": ["edit.p=0.9"], "two": ["edit.p=0.99"]}
+    experiment = ExperimentConfig(name="x", columns={"changed": "changed"}, arms=arms, hub_arms=["two"])
+    assert at_scale(experiment, ScaleConfig(downloads=True)) == experiment
+    left = at_scale(experiment, ScaleConfig(downloads=False))
+    assert list(left.arms) == ["one"] and "two" in left.notes[-1] and "scale=tiny" in left.notes[-1]
+    with pytest.raises(BadConfiguration, match=r"experiment\.hub_arms=three"):
+        ExperimentConfig(name="x", columns={"changed": "changed"}, arms=arms, hub_arms=["three"])
 
 
 # --- what is shipped --------------------------------------------------------------------------------------------------

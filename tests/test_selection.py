@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from artifact_fixtures import build_scores, tokenizer_definition
+from artifact_fixtures import build_scores
 from conftest import run_command, write_jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from selection_fixtures import classifier_folder
 
 from analysis.selection import stage as select_stage
 from analysis.selection.choosing import gumbel, keys, ranked, take
@@ -424,25 +425,6 @@ def test_perplexity_keeps_the_end_that_is_asked_for(tmp_path):
     config.corpus = CorpusConfig(kind="local", path=str(write_jsonl(tmp_path / "other.jsonl", [{"text": "other"}])))
     with pytest.raises(UnusableInput, match="scores of another corpus"):
         select_stage.plan(config)
-
-
-def classifier_folder(folder: Path, classes: int = 1) -> Path:
-    """A tiny model of the format of fineweb-edu-classifier, a sequence classifier; its weights are random."""
-    from transformers import BertConfig, BertForSequenceClassification
-
-    torch.manual_seed(0)
-    shape = BertConfig(vocab_size=130, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                       intermediate_size=32, max_position_embeddings=64, num_labels=classes)  # fmt: skip
-    model = BertForSequenceClassification(shape)
-    with torch.no_grad():
-        for weights in model.parameters():
-            weights.mul_(20)
-    model.save_pretrained(folder)
-    (folder / "tokenizer.json").write_text(tokenizer_definition("wordpiece"))
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[UNK]"})
-    )
-    return folder
 
 
 @pytest.mark.parametrize(("classes", "label"), [(1, None), (3, 2)])

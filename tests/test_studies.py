@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run_command, write_jsonl
+from selection_fixtures import classifier_folder
 
 from toedit.documents import read_documents, shard_paths
 
@@ -132,6 +133,29 @@ def test_edited_arms_read_the_same_documents(finished, inputs):
         assert len(same) >= len(first) - 2, arm  # the last of a side is cut by tokens
         changed = sum(found[key] != texts["source"][key] for key in same)
         assert (changed == 0) == (arm == "source"), arm
+
+
+def test_selections_are_trained_on_beside_both_corpora(tmp_path, inputs):
+    """Every arm reads as many tokens, of its own documents; the classifier's arms run where there is a classifier."""
+    kept = [override for override in inputs if not override.startswith(("experiment.seeds", "model.settings"))]
+    own = ["experiment.seeds=[0]", "model.settings.max_position_embeddings=32", "recipe.steps=2",
+           "recipe.warmup_steps=1", "select.density.rows=20", "mix.tokens=3000", "score.window=32",
+           "experiment.hub_arms=[]", f"select.classifier.path='{classifier_folder(tmp_path / 'judge')}'"]  # fmt: skip
+    run = run_command("experiment=paper/selection", *kept, *own, "out=done", cwd=tmp_path)
+    names = manifest(tmp_path / "done")["identity"]["points"]
+    texts: dict[str, dict[str, str]] = {}
+    for role, path in sources(tmp_path / "done").items():
+        mixture = mixture_of(path)
+        texts[names[role][0]] = {document["id"].split("--")[0]: document["text"] for document in documents(mixture)}
+        assert manifest(mixture)["counts"]["tokens"] == 3000
+    methods = ("random", "DSIR", "classifier", "perplexity", "density")
+    assert list(texts) == ["human", "synthetic", *(f"{method} 1/{part}" for method in methods for part in (3, 30))]
+    assert not set(texts["human"]) & set(texts["synthetic"])
+    for method in methods:
+        assert len(texts[f"{method} 1/30"]) < len(texts[f"{method} 1/3"]) <= 0.35 * 150
+        assert all(name.startswith("s") for name in texts[f"{method} 1/3"])
+    shown = (tmp_path / "done" / "table.md").read_text()
+    assert "738.36" in shown and "perplexity 1/30 minus synthetic" in shown and "Left out" not in run.stdout
 
 
 @pytest.mark.parametrize(

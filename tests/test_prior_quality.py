@@ -178,7 +178,7 @@ def test_intervals_hold_what_they_should():
     low_high = estimated(1.0, np.ones(99), share_units=20)
     assert 0.8 < low_high.low < 1 == low_high.high
     generator = np.random.default_rng(0)
-    assert resampled(np.ones((1, 3)), lambda sum_RS: {"x": sum_RS[:, 0]}, 99, generator) == {}
+    assert resampled(np.ones((4, 3)), lambda sum_RS: {"x": sum_RS[:, 0]}, 99, generator) == {}
     value_R = resampled(np.ones((5, 1)), lambda sum_RS: {"x": sum_RS[:, 0]}, 250, generator)["x"]
     assert value_R.tolist() == [5.0] * 250
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.embeddings.kernel_tests import LEAST_UNITS
+from analysis.intervals import LEAST_UNITS
 from analysis.table_files import Table
 
 Summary = Mapping[str, Any]

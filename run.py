@@ -116,7 +116,8 @@ STAGES = {
     "analyze": Stage(
         "analysis.stage",
         "scores, or a corpus; a second corpus (analysis.other), where two are compared",
-        "a figure and its data: token probabilities (Figure 5, Table 6), perplexities (Figure 3), n-grams, density",
+        "a figure and its data: token probabilities (Figure 5, Table 6), perplexities (Figure 3), n-grams, embeddings "
+        "(Figure 4B), density, the prior's calibration",
         "python run.py stage=analyze analysis=token_probability",
     ),
     "eval": Stage(

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 from analysis.measures import Measure
 
+LEAST_UNITS = 5
+"""Works, or documents, that a bootstrap interval needs: fewer repeat each other too often to say anything."""
+
 _Z = 1.959964
 # Student's 97.5 % quantile for 1, 2, ... degrees of freedom; beyond the last one the last one: slightly too wide.
 _STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)

@@ -32,7 +32,7 @@ from toedit.config import (
 )
 from toedit.console import Progress
 from toedit.documents import ShardWriter
-from toedit.errors import BadConfiguration, UnusableInput
+from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 from toedit.scores import ShardScores, SpannedLogprobs, read_scores, write_scores
 from toedit.workspace import Result
 
@@ -178,7 +178,7 @@ def test_intervals_hold_what_they_should():
     low_high = estimated(1.0, np.ones(99), share_units=20)
     assert 0.8 < low_high.low < 1 == low_high.high
     generator = np.random.default_rng(0)
-    assert resampled(np.ones((1, 3)), lambda sum_RS: {"x": sum_RS[:, 0]}, 99, generator) == {}
+    assert resampled(np.ones((4, 3)), lambda sum_RS: {"x": sum_RS[:, 0]}, 99, generator) == {}
     value_R = resampled(np.ones((5, 1)), lambda sum_RS: {"x": sum_RS[:, 0]}, 250, generator)["x"]
     assert value_R.tolist() == [5.0] * 250
 
@@ -454,10 +454,24 @@ def test_the_commands_compose_and_run(root):
     other = ["prior@analysis.other_prior=local", f"analysis.other_prior.path={root / 'another'}"]
     ran = run_command(*common, "analysis=eligible_overlap", *other, f"out={root / 'o'}", cwd=root)
     assert "under two priors" in ran.stdout
+    refused = run_command(*common, "analysis=eligible_overlap", other[0], cwd=root, expect=2)
+    assert "analysis.other_prior.path=null: prior=local needs" in refused.stderr
     planned = run_command(*common, "analysis=eligible_overlap", "dry_run=true", cwd=root)
     assert planned.stdout.count("scores") >= 2
     ran = run_command(*common, "analysis=probability_strip", "analysis.strip.ids=[doc/3]", cwd=root)
     assert "doc/3" in ran.stdout
+
+
+def test_the_other_prior_is_named_in_what_is_refused(root):
+    config = configured(root, "eligible_overlap")
+    config.analysis.other_prior = PriorConfig(kind="tiny", path="model")
+    with pytest.raises(
+        BadConfiguration, match=r"^analysis\.other_prior\.path=model: .*prior@analysis\.other_prior=local"
+    ):
+        stage.plan(config)
+    config.analysis.other_prior = PriorConfig(kind="local", path=str(root / "gone"))
+    with pytest.raises(MissingInput, match=r"^analysis\.other_prior\.path=.*gone"):
+        stage.plan(config)
 
 
 def test_eligible_overlap_works_on_named_scores(root):

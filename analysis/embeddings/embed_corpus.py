@@ -124,14 +124,16 @@ def build_embeddings(workspace: Workspace, settings: Settings) -> Result:
 def draw(shards: list[Path], documents: int, seed: int) -> dict[Path, dict[str, int]]:
     """`{shard: {id: key}}`: the documents with the smallest hashes of (seed, id)."""
     smallest: list[tuple[int, int, str]] = []  # a heap of negative keys: the largest of those kept is on top
-    for number, path in enumerate(shards):
-        for document in read_documents(path):
-            digest = hashlib.blake2b(f"{seed}:{document['id']}".encode(), digest_size=8).digest()
-            entry = (-(int.from_bytes(digest, "big") >> 1), number, document["id"])
-            if len(smallest) < documents:
-                heapq.heappush(smallest, entry)
-            elif entry > smallest[0]:
-                heapq.heapreplace(smallest, entry)
+    with Progress("draw", sum(path.stat().st_size for path in shards), "bytes read") as progress:
+        for number, path in enumerate(shards):
+            for document in read_documents(path):
+                digest = hashlib.blake2b(f"{seed}:{document['id']}".encode(), digest_size=8).digest()
+                entry = (-(int.from_bytes(digest, "big") >> 1), number, document["id"])
+                if len(smallest) < documents:
+                    heapq.heappush(smallest, entry)
+                elif entry > smallest[0]:
+                    heapq.heapreplace(smallest, entry)
+            progress.advance(path.stat().st_size)
     drawn: dict[Path, dict[str, int]] = defaultdict(dict)
     for negative, number, own in smallest:
         drawn[shards[number]][own] = -negative

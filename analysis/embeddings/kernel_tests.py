@@ -28,15 +28,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.intervals import LEAST_UNITS
 from analysis.two_sample import LEVEL, Advance, Estimate, interval, quietly, share_as_far
 from toedit.units import draw_counts
 
 Floats = NDArray[np.float64]
 Kernel = Callable[[Floats], Floats]
 """From distances to values."""
-
-LEAST_UNITS = 5
-"""Works that either sample needs for an interval and a bootstrap p-value."""
 
 _BOOTSTRAP, _PERMUTATION = 2, 3
 _BLOCK_ROWS = 256

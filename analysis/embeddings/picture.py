@@ -21,6 +21,8 @@ COLOURS = ("#2f6da8", "#b45309", "#1b1f24")
 MARKERS = ("o", "^", "s")
 _LEAST = 8
 """Different embeddings that t-SNE needs; fewer are shown by their principal components."""
+_LONGEST = 34
+"""Characters of a corpus's name in the legend."""
 
 
 def lay_out(
@@ -94,7 +96,9 @@ def _draw_legend(figure: Any, summary: Mapping[str, Any]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], linestyle="none", marker=marker, color=colour, markersize=6, label=_plain(entry["name"]))
+        Line2D(
+            [], [], linestyle="none", marker=marker, color=colour, markersize=6, label=_plain(entry["name"])[:_LONGEST]
+        )
         for entry, marker, colour in zip(summary["corpora"], MARKERS, COLOURS, strict=False)
     ]
     legend = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0.01, 0.925), ncols=3, frameon=False,

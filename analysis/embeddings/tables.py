@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.embeddings.kernel_tests import LEAST_UNITS
+from analysis.intervals import LEAST_UNITS
 from analysis.table_files import Table
 
 Summary = Mapping[str, Any]
@@ -24,12 +24,10 @@ def readable_table(summary: Summary) -> Table:
     for pair in summary["pairs"]:
         for key, label in MEASURES.items():
             found = pair[key] or dict.fromkeys(_FIELDS)
-            span = "-" if found["low"] is None else f"[{found['low']:.4f}, {found['high']:.4f}]"
-            numbers = [
-                "-" if found[name] is None else f"{found[name]:.4f}" for name in ("value", "p_value", "p_bootstrap")
-            ]
+            span = "-" if found["low"] is None else f"[{_number(found['low'])}, {_number(found['high'])}]"
+            p_values = ["-" if found[name] is None else f"{found[name]:.4f}" for name in ("p_value", "p_bootstrap")]
             place = [f"{pair['first']}, {pair['second']}"] if len(summary["pairs"]) > 1 else []
-            rows.append([label, *place, numbers[0], span, *numbers[1:], f"{IF_ALIKE[key]:g}"])
+            rows.append([label, *place, _number(found["value"]), span, *p_values, f"{IF_ALIKE[key]:g}"])
     names = " and ".join(entry["name"] for entry in summary["corpora"])
     corpora = ["corpora"] if len(summary["pairs"]) > 1 else []
     columns = ["measure", *corpora, "value", "95 % interval", "p (permutation)", "p (bootstrap)", "if alike"]
@@ -78,6 +76,10 @@ def notes(summary: Summary) -> list[str]:
                 f"{pair['shared_ids']:,} ids are in {pair['first']} and {pair['second']}; pairs are not made use of."
             )
     return lines
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _units(entry: Mapping[str, Any]) -> str:

@@ -139,7 +139,6 @@ def statistic(sum_RS: Floats, layout: Layout) -> dict[str, Floats]:
             "perplexity": np.exp(nll_R / tokens_R),
             "calibration_error_top": _calibration_error(parts["top"]),
             "calibration_error_all": _calibration_error(parts["bins"]),
-            "accuracy": parts["top"][..., 2].sum(1) / tokens_R,
         }
         for column, rank in enumerate(quality.ranks):
             values[f"within.{rank}"] = parts["within"][:, column] / tokens_R

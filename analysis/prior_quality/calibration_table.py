@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from analysis.intervals import LEAST_UNITS
 from analysis.table_files import Table
 
 Summary = Mapping[str, Any]
@@ -71,8 +72,8 @@ def notes(summary: Summary) -> list[str]:
         f"95 % intervals from {summary['resamples']:,} resamples of {drawn}.",
     ]
     for entry in summary["corpora"]:
-        if entry["units"] == 1:
-            lines.append(f"{entry['name']} is a single {_word(entry)}: there is no interval.")
+        if entry["units"] < LEAST_UNITS:
+            lines.append(f"{entry['name']} has fewer than {LEAST_UNITS} {_word(entry)}s: there is no interval.")
     return lines
 
 

@@ -47,7 +47,7 @@ from toedit.config import AnalysisConfig, Config
 from toedit.console import Progress, say, table
 from toedit.documents import shard_name, shard_paths
 from toedit.editing import is_eligible
-from toedit.errors import BadConfiguration, UnusableInput
+from toedit.errors import BadConfiguration, UnusableInput, naming
 from toedit.scores import SpannedLogprobs, read_spanned_logprobs
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
@@ -68,7 +68,12 @@ def plan(config: Config) -> Artifact:
         if role not in scores.inputs:
             raise UnusableInput(f"{scores.path}: the {role} it was made from is no longer where its manifest says")
     corpus = scores.inputs["corpus"]
-    other = plan_from(replace(config, prior=analysis.other_prior), corpus=corpus)
+    if analysis.other_prior.kind != "local" and analysis.other_prior.path is not None:
+        raise BadConfiguration(
+            f"analysis.other_prior.path={analysis.other_prior.path}: is read with prior@analysis.other_prior=local"
+        )
+    with naming("prior.", "analysis.other_prior."):
+        other = plan_from(replace(config, prior=analysis.other_prior), corpus=corpus)
     if other.inputs["prior"].fingerprint == scores.inputs["prior"].fingerprint:
         raise BadConfiguration(
             f"analysis={NAME}: both priors are {scores.inputs['prior'].name}; name another with "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from analysis.intervals import LEAST_UNITS
 from analysis.table_files import Table
 
 Summary = Mapping[str, Any]
@@ -44,8 +45,8 @@ def notes(summary: Summary) -> list[str]:
         f"tokens that are the same bytes in both tokenizations ({share:.1%} of {summary['priors'][0]}'s).",
         "In parentheses: what two sets of these sizes share if they have nothing to do with each other.",
         f"95 % intervals from {summary['resamples']:,} resamples of {summary['units']:,} {word}s."
-        if summary["units"] > 1
-        else f"The corpus is a single {word}: there is no interval.",
+        if summary["units"] >= LEAST_UNITS
+        else f"The corpus has fewer than {LEAST_UNITS} {word}s: there is no interval.",
     ]
     return lines
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.intervals import wilson
+from analysis.intervals import LEAST_UNITS, wilson
 from analysis.two_sample import Advance, Estimate, interval, quietly
 from toedit.console import printable
 from toedit.documents import read_documents, shard_paths
@@ -70,8 +70,8 @@ class Works:
 
 def resampled(sum_GS: Floats, statistic: Statistic, resamples: int, generator: np.random.Generator,
               advance: Advance = quietly) -> dict[str, Floats]:  # fmt: skip
-    """The statistic of corpora whose groups are drawn with replacement; empty where there is a single group."""
-    if len(sum_GS) < 2:
+    """The statistic of corpora whose groups are drawn with replacement; empty where they are too few."""
+    if len(sum_GS) < LEAST_UNITS:
         return {}
     parts = []
     for start in range(0, resamples, _BATCH):

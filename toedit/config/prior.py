@@ -107,6 +107,6 @@ class PriorConfig:
     def __post_init__(self) -> None:
         require_one_of("prior.kind", self.kind, ("tiny", "local", "hub"))
         if self.kind == "local" and not self.path:
-            raise BadConfiguration("prior=local needs prior.path=<a Hugging Face folder>")
+            raise BadConfiguration("prior.path=null: prior=local needs a Hugging Face folder")
         if self.kind == "hub" and not self.hub_id:
-            raise BadConfiguration("prior.kind=hub needs prior.hub_id=<owner/name>")
+            raise BadConfiguration("prior.hub_id=null: prior.kind=hub needs an owner/name")

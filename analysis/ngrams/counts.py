@@ -139,7 +139,7 @@ class Tally:
 def responses(tally: Tally, hasher: Hasher, words: Entries, pairs: PairEntries) -> list[NDArray[np.int32]]:
     """document, bucket, count of the words and bi-grams that `tally` has just counted."""
     hasher.learn(tally.splitter.names())
-    bucket_E, other_E = hasher.of_words(words.unit_E), hasher.of_pairs(pairs, tally.pairs.slots)
+    bucket_E, other_E = hasher.of_words(words.unit_E), hasher.of_pairs(pairs, tally.pairs.bucket_S)
     columns = (words.document_E, pairs.document_E), (bucket_E, other_E), (words.count_E, pairs.count_E)
     return [np.concatenate(column) for column in columns]
 
@@ -183,7 +183,6 @@ class CountShard:
                 if tally.pairs.known > _HELD_BIGRAMS:
                     record["bigram_rows"] += write("bigrams", *tally.pairs.rows())
                     tally.pairs.clear()
-                    hasher.forget_pairs()
             names = tally.splitter.names()
             write("words", names, *tally.units.totals(len(names)))
             record["bigram_rows"] += write("bigrams", *tally.pairs.rows())

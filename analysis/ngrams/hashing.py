@@ -26,7 +26,6 @@ class Hasher:
         self._bucket_V = np.zeros(0, np.int32)
         self._letter_C, self._offset_V1 = np.zeros(0, np.uint8), np.zeros(1, np.int64)
         self._scratch = sha256.scratch_for(64)
-        self._known_S = np.zeros(0, np.int32)
 
     def learn(self, names: pa.StringArray) -> None:
         """Hash the words that are new: those behind the ones known before."""
@@ -50,23 +49,16 @@ class Hasher:
         """The buckets of words, by their numbers."""
         return self._bucket_V[word_E]
 
-    def of_pairs(self, pairs: PairEntries, slots: int) -> NDArray[np.int32]:
-        """The buckets of bi-grams that are counted in a table of so many slots."""
+    def of_pairs(self, pairs: PairEntries, bucket_S: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The buckets of bi-grams; `bucket_S`, of the table that they are counted in, is where they are remembered."""
         bucket_E = np.empty(len(pairs.slot_E), np.int32)
+        grams = (pairs.first_E, pairs.second_E)
         if self.is_mixed:
-            sha256.mixed_pairs(pairs.first_E, pairs.second_E, self._hash_V, self.buckets, bucket_E)
-            return bucket_E
-        if len(self._known_S) != slots:
-            self._known_S = np.zeros(slots, np.int32)
-        letters = (self._letter_C, self._offset_V1)
-        sha256.pair_buckets(
-            pairs.slot_E, pairs.first_E, pairs.second_E, self._known_S, bucket_E, *letters, self.buckets, self._scratch
-        )
+            sha256.mixed_pairs(*grams, self._hash_V, self.buckets, bucket_E)
+        else:
+            letters = (self._letter_C, self._offset_V1)
+            sha256.pair_buckets(pairs.slot_E, *grams, bucket_S, bucket_E, *letters, self.buckets, self._scratch)
         return bucket_E
-
-    def forget_pairs(self) -> None:
-        """The table of bi-grams was cleared."""
-        self._known_S[:] = 0
 
 
 def letters_of(names: pa.StringArray) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:

@@ -243,8 +243,8 @@ def count_pairs(first_E, second_E, count_E, slot_S2, slot_E):
 
 
 @compiled
-def move_pairs(slot_S2, larger_S2):
-    """Every bi-gram into a larger table."""
+def move_pairs(slot_S2, bucket_S, larger_S2, larger_bucket_S):
+    """Every bi-gram and its bucket into a larger table."""
     shift, last = _shift(len(larger_S2)), len(larger_S2) - 1
     for s in range(len(slot_S2)):
         if slot_S2[s, 1] > 0:
@@ -252,6 +252,7 @@ def move_pairs(slot_S2, larger_S2):
             while larger_S2[at, 1] > 0:
                 at = (at + 1) & last
             larger_S2[at, 0], larger_S2[at, 1] = slot_S2[s, 0], slot_S2[s, 1]
+            larger_bucket_S[at] = bucket_S[s]
 
 
 @compiled

@@ -10,7 +10,7 @@ import numpy as np
 from numba import uint8, uint32, uint64
 from numpy.typing import NDArray
 
-from analysis.ngrams.compiled import compiled
+from analysis.ngrams.compiled import compiled, inlined
 
 Scratch = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]]
 
@@ -66,15 +66,18 @@ def pair_buckets(slot_E, first_E, second_E, known_S, bucket_E, letter_C, offset_
     """The same of the bi-grams of entries: two words with a space between; `known_S` remembers bucket + 1."""
     _, state_8, message_C = scratch
     for e in range(len(slot_E)):
-        at = slot_E[e]
-        if known_S[at] == 0:
-            first, second = first_E[e], second_E[e]
-            size = _put(message_C, 0, letter_C, offset_V1[first], offset_V1[first + 1])
-            message_C[size] = 32
-            size = _put(message_C, size + 1, letter_C, offset_V1[second], offset_V1[second + 1])
-            sha256(size, scratch)
-            known_S[at] = _remainder(state_8, buckets) + uint64(1)
-        bucket_E[e] = known_S[at] - 1
+        bucket_E[e] = known_S[slot_E[e]]
+    for e in range(len(slot_E)):
+        if bucket_E[e] == 0:
+            if known_S[slot_E[e]] == 0:
+                first, second = first_E[e], second_E[e]
+                size = _put(message_C, 0, letter_C, offset_V1[first], offset_V1[first + 1])
+                message_C[size] = 32
+                size = _put(message_C, size + 1, letter_C, offset_V1[second], offset_V1[second + 1])
+                sha256(size, scratch)
+                known_S[slot_E[e]] = _remainder(state_8, buckets) + uint64(1)
+            bucket_E[e] = known_S[slot_E[e]]
+        bucket_E[e] -= 1
 
 
 @compiled
@@ -115,9 +118,18 @@ _ROUND_64 = np.array([_fraction(prime, 3) for prime in _primes(64)], np.uint32)
 _BEGIN_8 = np.array([_fraction(prime, 2) for prime in _primes(8)], np.uint32)
 
 
-@compiled
+@inlined
 def _turn(number, by):
     return uint32((number >> uint32(by)) | (number << uint32(32 - by)))
+
+
+@inlined
+def _round(a, b, c, d, e, f, g, h, word, constant):
+    """What `d` and `h` become; then h, a, b, c, d, e, f, g go by the names a to h."""
+    choice = g ^ (e & (f ^ g))
+    one = uint32(h + (_turn(e, 6) ^ _turn(e, 11) ^ _turn(e, 25)) + choice + constant + word)
+    majority = (a & b) | (c & (a | b))
+    return uint32(d + one), uint32(one + (_turn(a, 2) ^ _turn(a, 13) ^ _turn(a, 22)) + majority)
 
 
 @compiled
@@ -148,14 +160,15 @@ def sha256(size, scratch):
             block_64[i] = uint32(block_64[i - 16] + one + block_64[i - 7] + two)
         a, b, c, d = state_8[0], state_8[1], state_8[2], state_8[3]
         e, f, g, h = state_8[4], state_8[5], state_8[6], state_8[7]
-        for i in range(64):
-            choice = (e & f) ^ (~e & g)
-            turned = _turn(e, 6) ^ _turn(e, 11) ^ _turn(e, 25)
-            one = uint32(h + turned + choice + _ROUND_64[i] + block_64[i])
-            majority = (a & b) ^ (a & c) ^ (b & c)
-            two = uint32((_turn(a, 2) ^ _turn(a, 13) ^ _turn(a, 22)) + majority)
-            h, g, f, e = g, f, e, uint32(d + one)
-            d, c, b, a = c, b, a, uint32(one + two)
+        for i in range(0, 64, 8):  # the eight rounds after which each variable is itself again
+            d, h = _round(a, b, c, d, e, f, g, h, block_64[i], _ROUND_64[i])
+            c, g = _round(h, a, b, c, d, e, f, g, block_64[i + 1], _ROUND_64[i + 1])
+            b, f = _round(g, h, a, b, c, d, e, f, block_64[i + 2], _ROUND_64[i + 2])
+            a, e = _round(f, g, h, a, b, c, d, e, block_64[i + 3], _ROUND_64[i + 3])
+            h, d = _round(e, f, g, h, a, b, c, d, block_64[i + 4], _ROUND_64[i + 4])
+            g, c = _round(d, e, f, g, h, a, b, c, block_64[i + 5], _ROUND_64[i + 5])
+            f, b = _round(c, d, e, f, g, h, a, b, block_64[i + 6], _ROUND_64[i + 6])
+            e, a = _round(b, c, d, e, f, g, h, a, block_64[i + 7], _ROUND_64[i + 7])
         state_8[0] += a
         state_8[1] += b
         state_8[2] += c

@@ -138,13 +138,10 @@ class PairCounts:
         self.by_document = by_document
         self.known = 0
         self._slot_S2 = _empty(1 << 15, 2, np.uint64)
+        self.bucket_S = np.zeros(1 << 15, np.int32)
+        """For whoever hashes bi-grams: what is noted at a slot stays with its bi-gram. 0: nothing yet."""
         self._seen_S2 = _empty(1 << 12, 2, np.int64)
         self._entries = 0
-
-    @property
-    def slots(self) -> int:
-        """How long the table is; when it grows, every bi-gram has another place."""
-        return len(self._slot_S2)
 
     def add(self, id_N: NDArray[np.int32], first_D1: NDArray[np.int64]) -> PairEntries:
         """Count a batch."""
@@ -160,8 +157,9 @@ class PairCounts:
         document_E, first_E, second_E, count_E = (column[:entries] for column in found)
         while self.known + entries > _FULL * len(self._slot_S2):
             larger_S2 = _empty(2 * len(self._slot_S2), 2, np.uint64)
-            kernels.move_pairs(self._slot_S2, larger_S2)
-            self._slot_S2 = larger_S2
+            larger_bucket_S = np.zeros(len(larger_S2), np.int32)
+            kernels.move_pairs(self._slot_S2, self.bucket_S, larger_S2, larger_bucket_S)
+            self._slot_S2, self.bucket_S = larger_S2, larger_bucket_S
         slot_E = np.empty(entries, np.int32)
         new, _ = kernels.count_pairs(first_E, second_E, count_E, self._slot_S2, slot_E)
         self.known += new
@@ -177,6 +175,7 @@ class PairCounts:
         """Forget everything."""
         self.known = 0
         self._slot_S2[:] = 0
+        self.bucket_S[:] = 0
 
 
 class PairSums:

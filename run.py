@@ -77,6 +77,12 @@ STAGES = {
         "a synthetic corpus: documents/*.jsonl.zst",
         "python run.py stage=synthesize",
     ),
+    "select": Stage(
+        "analysis.selection.stage",
+        "a corpus; for select.method=dsir a target corpus",
+        "a part of it: documents chosen by DSIR, perplexity, density, a classifier, or at random",
+        "python run.py stage=select select.method=density select.share=0.1",
+    ),
     "mix": Stage(
         "toedit.stages.mix",
         "a human and a synthetic corpus",
@@ -85,7 +91,7 @@ STAGES = {
     ),
     "tokenize": Stage(
         "toedit.stages.tokenize",
-        "a corpus, a mixture or an edited corpus",
+        "a corpus, a mixture, an edited corpus or a selection",
         "token files as OLMo reads them: *.npy, *.csv.gz, tokenizer/",
         "python run.py stage=tokenize tokens.source=edited",
     ),
@@ -110,7 +116,7 @@ STAGES = {
     "analyze": Stage(
         "analysis.stage",
         "scores, or a corpus; a second corpus (analysis.other), where two are compared",
-        "a figure and its data: token probabilities (Figure 5, Table 6), perplexities of documents (Figure 3), n-grams",
+        "a figure and its data: token probabilities (Figure 5, Table 6), perplexities (Figure 3), n-grams, density",
         "python run.py stage=analyze analysis=token_probability",
     ),
     "eval": Stage(
@@ -120,10 +126,10 @@ STAGES = {
         "python run.py stage=eval eval=perplexity checkpoint.path=my-model eval.sets=my.jsonl",
     ),
     "report": Stage(
-        "analysis.report",
-        "finished artifacts",
-        "a table or figure of them: md, tex, csv",
-        "python run.py stage=report report=downstream 'report.evals=[eval-a,eval-b]'",
+        "analysis.reports.stage",
+        "finished experiments and evaluations",
+        "a table or figure of the paper beside its own numbers, with verdicts; report=all: one page of everything",
+        "python run.py stage=report report=table15 build_missing=true",
     ),
     "experiment": Stage(
         "analysis.experiment",

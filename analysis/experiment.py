@@ -22,7 +22,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ from toedit.documents import shard_name
 from toedit.errors import BadConfiguration, PointsFailed
 from toedit.experiments import (
     PlannedPoint,
+    at_scale,
     command_overrides,
     config_folders,
     expand,
@@ -69,6 +70,8 @@ class Experiment(Artifact):
 
     build_all: Callable[[], None] | None = None
     """Builds the points; raises PointsFailed where some could not be built."""
+    points: list[PlannedPoint] = field(default_factory=list)
+    """The points it is made from."""
 
     def ensure(self) -> Path:
         if self.state() != "cached" and self.build_all is not None:
@@ -77,8 +80,14 @@ class Experiment(Artifact):
 
 
 def plan(config: Config) -> Artifact:
+    return plan_from(config, command_overrides())
+
+
+def plan_from(config: Config, given: list[str]) -> Experiment:
+    """The experiment that `config` names; `given` is the command line behind it, `experiment=` included."""
+    config = replace(config, experiment=at_scale(config.experiment, config.scale))
     experiment = config.experiment
-    points, given = expand(experiment, config.scale.seeds), command_overrides()
+    points = expand(experiment, config.scale.seeds)
     published = published_for(experiment.published)
     if experiment.baseline is not None and experiment.baseline not in {point.setting for point in points}:
         settings = dict.fromkeys(point.setting for point in points)
@@ -109,6 +118,7 @@ def plan(config: Config) -> Artifact:
         build=partial(build_table, config=config, planned=planned, published=published),
         build_all=partial(build_all, config=config, planned=planned, published=published, given=given),
         estimate=lambda: {"points": str(len(points))},
+        points=planned,
     )
 
 

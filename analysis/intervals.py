@@ -36,7 +36,7 @@ class Summary:
 def summarize(measures: Sequence[Measure]) -> Summary:
     """The summary of different runs (another seed, another artifact)."""
     values = [measure.value for measure in measures]
-    low, high = _pooled(measures) or student(values) or (None, None)
+    low, high = _pooled(measures) or student(values) or _own(measures) or (None, None)
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Summary(statistics.fmean(values), measures[0].share_of, len(values), deviation, low, high)
 
@@ -57,6 +57,12 @@ def student(values: Sequence[float]) -> tuple[float, float] | None:
     mean, freedom = statistics.fmean(values), len(values) - 1
     half = _STUDENT[min(freedom, len(_STUDENT)) - 1] * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
+
+
+def _own(measures: Sequence[Measure]) -> tuple[float, float] | None:
+    """The interval that a single run came with."""
+    low, high = measures[0].low, measures[0].high
+    return None if len(measures) > 1 or low is None or high is None else (low, high)
 
 
 def _pooled(measures: Sequence[Measure]) -> tuple[float, float] | None:

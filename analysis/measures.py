@@ -4,6 +4,7 @@
 |---|---|
 | edited corpus | `tokens`; `eligible`, `expected_changed`, `changed`, `unspliceable` of them; `changed_of_eligible` |
 | eval | `<set>.<metric>` of every row of results.json, a group of tasks as one; scores in per cent |
+| figure | the numbers of an analysis: `analysis/figure_measures.py` |
 | checkpoint | `loss`, `validation_loss`, `validation_perplexity` at the end; `steps`, `tokens_seen` |
 """
 
@@ -30,6 +31,9 @@ class Measure:
     hits: int | None = None
     trials: int | None = None
     total: int | None = None
+    low: float | None = None
+    """Its own 95 % interval, where the artifact has one (a bootstrap over documents)."""
+    high: float | None = None
 
 
 def measure(folder: Path) -> dict[str, Measure]:
@@ -79,8 +83,15 @@ def _of_training(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure
     return found | {key: Measure(manifest["counts"][key]) for key in ("steps", "tokens_seen")}
 
 
+def _of_figure(folder: Path, manifest: Mapping[str, Any]) -> dict[str, Measure]:
+    from analysis.figure_measures import measures_of_figure
+
+    return measures_of_figure(folder, manifest)
+
+
 _BY_KIND: dict[str, Callable[[Path, Mapping[str, Any]], dict[str, Measure]]] = {
     "edited_corpus": _of_edit,
     "eval": _of_eval,
     "checkpoint": _of_training,
+    "figure": _of_figure,
 }

@@ -79,7 +79,7 @@ def plan_held_out(config: Config, side: str) -> Artifact:
             "split_shares say which documents that is)"
         )
     held_out = replace(section, split=split, max_documents=config.eval.held_out_documents, max_tokens=None)
-    return mix.plan_side(replace(config, mix=replace(config.mix, **{side: held_out})), side, edited=False)
+    return mix.plan_side(replace(config, mix=replace(config.mix, **{side: held_out})), side, changed=False)
 
 
 def identity_of(settings: EvalConfig, scorer: ScorerConfig, model: str) -> dict[str, Any]:

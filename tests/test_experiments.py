@@ -127,7 +127,8 @@ def test_every_shipped_experiment_dry_runs_at_every_scale_without_network(experi
     kinds = Counter(line[0] for line in lines)
     assert lines[-1][0] == "experiment" and kinds["edited_corpus"] + kinds["checkpoint"] >= 4
     if "generation" not in experiment:  # all points share one pass of the prior; two where one arm leaves out prompts
-        assert kinds["scores"] == (kinds["edited_corpus"] > 0) + experiment.startswith("paper/sft")
+        extra = experiment.startswith("paper/sft") + (experiment == "paper/selection")
+        assert kinds["scores"] == (kinds["edited_corpus"] > 0) + extra
     assert "parameters" in run.stdout
     if kinds["checkpoint"] and scale != "tiny":  # the published models are known before there is a token
         assert run.stdout.count("FLOPs") >= kinds["checkpoint"]

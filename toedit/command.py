@@ -154,9 +154,11 @@ def print_plan(artifact: Artifact) -> None:
     ordered: dict[str, Artifact] = {}
 
     def visit(node: Artifact) -> None:
+        if node.fingerprint in ordered:
+            return
         for source in node.inputs.values():
             visit(source)
-        ordered.setdefault(node.fingerprint, node)
+        ordered[node.fingerprint] = node
 
     visit(artifact)
     say("plan (nothing is built):")

@@ -33,15 +33,20 @@ _SPELT_OUT_CATEGORIES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 def write_page(path: Path, manifest: Mapping[str, Any], views: Sequence[DocumentView]) -> None:
     """Write the page; `manifest` is the edited corpus's."""
-    edit = settings_of(manifest["identity"])
     with path.open("w", encoding="utf-8", newline="") as file:
-        file.write(_head(manifest))
-        file.writelines(_facts(manifest, edit))
-        file.write(_legend(edit))
-        file.writelines(_contents(views))
-        for number, view in enumerate(views, start=1):
-            file.writelines(_document(view, number, edit))
-        file.write("</main>\n</body>\n</html>\n")
+        file.writelines(page_parts(manifest, views))
+
+
+def page_parts(manifest: Mapping[str, Any], views: Sequence[DocumentView]) -> Iterator[str]:
+    """The page, piece by piece, for whoever shows it inside another one."""
+    edit = settings_of(manifest["identity"])
+    yield _head(manifest)
+    yield from _facts(manifest, edit)
+    yield _legend(edit)
+    yield from _contents(views)
+    for number, view in enumerate(views, start=1):
+        yield from _document(view, number, edit)
+    yield "</main>\n</body>\n</html>\n"
 
 
 def visible(text: str) -> str:

@@ -16,13 +16,17 @@ _STEPS = "".join(
     for step, name in enumerate(PROBABILITY_CLASSES)
 )
 
-STYLE = (
-    """
+COLOURS = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--quiet:#5c6570;--line:#d9dee4;--tint:#a9cdf0;
 --eligible:#2a6fb0;--edit:#ffe3bd;--edit-line:#b45309;--edit-ink:#7c2d12;--link:#1d5f9e}
 @media screen and (prefers-color-scheme:dark){:root{--paper:#15181c;--ink:#e4e8ec;--quiet:#98a2ad;--line:#343b43;
 --tint:#204f7c;--eligible:#79b8f2;--edit:#5a3410;--edit-line:#f0a04b;--edit-ink:#ffd9a8;--link:#84bdf3}}
-*{box-sizing:border-box}
+"""
+"""Paper, ink, lines and links, light and dark: shared with the page of reports."""
+
+STYLE = (
+    COLOURS
+    + """*{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
 main{max-width:62rem;margin:0 auto;padding:2rem 1.25rem 4rem}
 h1{font-size:1.6rem;line-height:1.25;margin:0 0 1.25rem;font-weight:650}

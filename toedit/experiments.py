@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from toedit import command
 from toedit.artifacts import Artifact, slug
-from toedit.config import Config, ExperimentConfig
+from toedit.config import Config, ExperimentConfig, ScaleConfig
 from toedit.errors import BadConfiguration, ToEditError
 
 _OURS = ("stage", "out", "dry_run")
@@ -83,6 +84,15 @@ def expand(experiment: ExperimentConfig, seeds: Sequence[int]) -> list[Point]:
     return points
 
 
+def at_scale(experiment: ExperimentConfig, scale: ScaleConfig) -> ExperimentConfig:
+    """The experiment without the arms that `scale` cannot have; a note says so."""
+    if scale.downloads or not experiment.hub_arms:
+        return experiment
+    arms = {name: overrides for name, overrides in experiment.arms.items() if name not in experiment.hub_arms}
+    said = f"Left out at scale={scale.name}, which downloads nothing: {', '.join(experiment.hub_arms)}."
+    return replace(experiment, arms=arms, hub_arms=[], notes=[*experiment.notes, said])
+
+
 def parse_sweep(sweep: str) -> tuple[str, list[str]]:
     """`edit.p=0.9,0.99` -> ("edit.p", ["0.9", "0.99"]), as Hydra reads what stands after `-m`."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -140,9 +150,13 @@ def plan_points(
     """Compose and plan every point; one that cannot be planned carries its error. Raises it where none can."""
     shared = [*own_overrides(given, points), f"dry_run={str(dry_run).lower()}"]
     planned = []
+    composed: dict[str, Any] = {}
     for point in points:
         try:
-            config = compose_point([f"stage={experiment.stage}", *shared, *point.overrides])
+            if point.setting not in composed:
+                overrides = [f"stage={experiment.stage}", *shared, *point.overrides]
+                composed = {point.setting: _compose(overrides)}  # the others are not needed again
+            config = _with_seed(composed[point.setting], experiment.seed_keys, point.seed)
             planned.append(PlannedPoint(point, command.stage_module(experiment.stage).plan(config)))
         except Exception as error:
             known = command.as_user_error(error)
@@ -156,10 +170,25 @@ def plan_points(
 
 def compose_point(overrides: Sequence[str]) -> Config:
     """The configuration of one point, composed as the command line is."""
+    return _with_seed(_compose(overrides), (), 0)
+
+
+def _compose(overrides: Sequence[str]) -> Any:
     from hydra import compose
+
+    return compose("config", overrides=list(overrides))
+
+
+def _with_seed(composed: Any, seed_keys: Sequence[str], seed: int) -> Config:
+    """The typed configuration with another seed: composing takes ten times as long as this, and seeds are only numbers.
+
+    Changes `composed`, every key of the seed at once.
+    """
     from omegaconf import OmegaConf
 
-    return command.build_config(OmegaConf.to_container(compose("config", overrides=list(overrides)), resolve=True))  # type: ignore[arg-type]
+    for key in seed_keys:
+        OmegaConf.update(composed, key, seed)
+    return command.build_config(OmegaConf.to_container(composed, resolve=True))  # type: ignore[arg-type]
 
 
 def _key(override: str) -> str:

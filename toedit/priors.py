@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def plan_prior(config: PriorConfig, root: Path, seed: int, out: Path | None = No
         assert config.path is not None
         return _local_model(Path(config.path), config.name, root)
     if config.kind == "hub":
-        return _hub_model(config, root)
+        return plan_hub_model(config, root)
     from toedit.tiny_prior import plan_tiny_prior
 
     return plan_tiny_prior(plan_corpus(config.corpus, root), config, root, seed, out)
@@ -57,7 +58,7 @@ def plan_model(asked: str, key: str, root: Path, name: str | None = None, revisi
     if path.name == "hf" and (path.parent / MANIFEST).is_file():
         path = path.parent
     if not path.exists() and asked.count("/") == 1 and not asked.startswith((".", "/", "~")):
-        return _hub_model(PriorConfig(kind="hub", hub_id=asked, name=name, revision=revision), root, key)
+        return plan_hub_model(PriorConfig(kind="hub", hub_id=asked, name=name, revision=revision), root, key)
     return _local_model(path, name, root, key)
 
 
@@ -148,6 +149,8 @@ class HubModel(Artifact):
 
     key = "prior.hub_id"
     """What messages call it."""
+    patterns: Sequence[str] = tuple(_HUB_FILES)
+    """The files that are downloaded."""
 
     def _is_complete(self) -> bool:
         from huggingface_hub import try_to_load_from_cache
@@ -162,20 +165,23 @@ class HubModel(Artifact):
 
         hub_id, revision = self.identity["hub_id"], self.identity["revision"]
         try:
-            folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=_HUB_FILES))
+            folder = Path(snapshot_download(hub_id, revision=revision, allow_patterns=list(self.patterns)))
         except Exception as error:  # gated, offline, misspelt: the Hub's client has a class for each
             raise MissingInput(_hub_message(self.key, hub_id, error)) from None
         return folder
 
 
-def _hub_model(config: PriorConfig, root: Path, key: str = HubModel.key) -> Artifact:
+def plan_hub_model(
+    config: PriorConfig, root: Path, key: str = HubModel.key, kind: type[HubModel] = HubModel
+) -> Artifact:
+    """The model of the Hub that `config` names, at the commit that its revision is now."""
     assert config.hub_id is not None
     from huggingface_hub import constants
 
     revision = _resolve_revision(config.hub_id, config.revision or "main")
     identity = {"hub_id": config.hub_id, "revision": revision}
     cache = Path(constants.HF_HUB_CACHE) / f"models--{config.hub_id.replace('/', '--')}" / "snapshots" / revision
-    model = HubModel(
+    model = kind(
         kind="model",
         name=config.name or config.hub_id.split("/")[-1],
         identity=identity,

@@ -123,6 +123,38 @@ def read_document_logprobs(path: Path) -> tuple[list[str], NDArray[np.int64], ND
     return table.column("id").to_pylist(), token_offset_D1, logprobs.to_numpy(zero_copy_only=False)
 
 
+@dataclass(frozen=True)
+class SpannedLogprobs:
+    """Of a shard: where each token stands in its document's bytes, and its log-probability."""
+
+    ids: list[str]
+    token_offset_D1: NDArray[np.int64]
+    span_T2: NDArray[np.int32]
+    logprob_T: NDArray[np.float32]
+    """NaN where nothing was scored."""
+
+    @cached_property
+    def document_T(self) -> NDArray[np.int64]:
+        """Which document of the shard each token belongs to."""
+        return np.repeat(np.arange(len(self.ids)), np.diff(self.token_offset_D1))
+
+
+def read_spanned_logprobs(path: Path) -> SpannedLogprobs:
+    """Spans and log-probabilities of a shard. Reads those columns alone."""
+    try:
+        table = pq.read_table(path, columns=["id", "spans", "logprobs"]).combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        raise UnusableInput(f"{path}: not readable as scores ({str(error).splitlines()[0]})") from None
+    token_offset_D1, logprobs = _flat(table.column("logprobs"))
+    _, spans = _flat(table.column("spans"))
+    return SpannedLogprobs(
+        table.column("id").to_pylist(),
+        token_offset_D1,
+        _matrix(spans, np.int32),
+        logprobs.to_numpy(zero_copy_only=False),
+    )
+
+
 def _lists(offset_D1: NDArray[np.int64], values: pa.Array) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offset_D1, pa.int32()), values)
 

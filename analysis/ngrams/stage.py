@@ -28,13 +28,14 @@ from analysis.ngrams.lines import columns_of, readable_table, tidy_rows
 from analysis.ngrams.merge import Totals, by_group, grouped, merge, unit_names
 from analysis.ngrams.resampling import Drawn, Estimate, bootstrap, difference, divergence
 from analysis.ngrams.statistics import expected_different, gini, top_share, zipf_slope
+from analysis.other import plan_other
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, NgramsConfig
 from toedit.console import note, say, table
 from toedit.corpora import plan_corpus
 from toedit.documents import shard_name
-from toedit.errors import UnusableInput, naming
+from toedit.errors import UnusableInput
 from toedit.named_tokenizers import find_tokenizer
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
@@ -50,8 +51,7 @@ def plan(config: Config) -> Artifact:
     tokenizer = find_tokenizer(ngrams.tokenizer, "analysis.ngrams.tokenizer") if ngrams.tokenizer else None
     corpora = [plan_corpus(config.corpus, root)]
     if analysis.has_other:
-        with naming("corpus.", "analysis.other."):
-            corpora.append(plan_corpus(analysis.other, root))
+        corpora.append(plan_other(config))
     counts = [plan_counts(corpus, analysis, tokenizer, config.tokens.processes, root) for corpus in corpora]
     return Artifact(
         kind="figure",

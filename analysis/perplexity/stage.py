@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis import overlap, two_sample
+from analysis.other import plan_other
 from analysis.perplexity.document import DocumentPerplexities, read_perplexities
 from analysis.perplexity.table import tidy_rows, write_tables
 from analysis.table_files import write_csv
@@ -39,9 +40,8 @@ from analysis.two_sample import Pair, Sample
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
 from toedit.console import Progress, printable, say, table
-from toedit.corpora import plan_corpus
 from toedit.documents import shard_name
-from toedit.errors import BadConfiguration, UnusableInput, naming
+from toedit.errors import BadConfiguration, UnusableInput
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "perplexity_distribution"
@@ -58,8 +58,7 @@ def plan(config: Config) -> Artifact:
         raise BadConfiguration(
             f"analysis={NAME} compares two corpora: analysis.other.path=<files or a corpus artifact> names the second"
         )
-    with naming("corpus.", "analysis.other."):
-        other_corpus = plan_corpus(config.analysis.other, Path(config.artifacts))
+    other_corpus = plan_other(config)
     scores = plan_from(config)
     other = plan_from(config, corpus=other_corpus)
     for role in ("corpus", "prior"):

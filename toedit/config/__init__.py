@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from toedit.config.corpus import CorpusConfig
 from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
+from toedit.config.embeddings import EmbeddingsConfig
 from toedit.config.evaluation import CheckpointConfig, EvalConfig, TaskConfig
 from toedit.config.execution import ExecutionConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
@@ -20,7 +21,9 @@ from toedit.config.mixing import MixConfig
 from toedit.config.ngrams import NgramsConfig
 from toedit.config.planning import DeviceConfig, PlanConfig
 from toedit.config.prior import PriorConfig, ShapeConfig, TrainingConfig
-from toedit.config.reporting import ReportConfig
+from toedit.config.prior_quality import PriorQualityConfig, StripConfig
+from toedit.config.reporting import PartConfig, ReportConfig, StatementConfig
+from toedit.config.selecting import ClassifierConfig, DensityConfig, SelectConfig
 from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.tokens import TokensConfig
@@ -32,12 +35,15 @@ __all__ = [
     "ArtifactConfig",
     "BaseConfig",
     "CheckpointConfig",
+    "ClassifierConfig",
     "ColumnsConfig",
     "Config",
     "CorpusConfig",
+    "DensityConfig",
     "DeviceConfig",
     "DiffConfig",
     "EditConfig",
+    "EmbeddingsConfig",
     "EvalConfig",
     "ExecutionConfig",
     "ExperimentConfig",
@@ -45,17 +51,22 @@ __all__ = [
     "MixConfig",
     "ModelConfig",
     "NgramsConfig",
+    "PartConfig",
     "PlanConfig",
     "PriorConfig",
+    "PriorQualityConfig",
     "PublishedConfig",
     "RecipeConfig",
     "ReportConfig",
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
+    "SelectConfig",
     "SftConfig",
     "ShapeConfig",
     "StageConfig",
+    "StatementConfig",
+    "StripConfig",
     "SynthesisConfig",
     "TagsConfig",
     "TaskConfig",
@@ -111,6 +122,8 @@ class Config:
     """What plan assumes, and what forecast computes."""
     mix: MixConfig = field(default_factory=MixConfig)
     """How a human and a synthetic corpus are mixed."""
+    select: SelectConfig = field(default_factory=SelectConfig)
+    """Which part of a corpus is taken."""
     tokens: TokensConfig = field(default_factory=TokensConfig)
     """How text becomes token files."""
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
@@ -149,5 +162,7 @@ class Config:
     """Folder below which artifacts get readable addresses."""
     out: str | None = None
     """Put the stage's artifact exactly here."""
+    build_missing: bool = False
+    """report: build the experiments that are not there."""
     dry_run: bool = False
     """Print the resolved plan and stop."""

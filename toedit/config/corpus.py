@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from toedit.config.checks import require, require_one_of
 from toedit.config.instruction import (
@@ -26,7 +26,8 @@ class CorpusConfig:
     """Where documents come from. One class for every kind, so that any place that takes a corpus takes each of them."""
 
     kind: str = "pydocs"
-    """pydocs (the installed documentation), local (files), hub (a data set); synthesized, in mix.synthetic only."""
+    """pydocs (the installed documentation), local (files), hub (a data set); synthesized, in
+    mix.synthetic and analysis.other only."""
     name: str | None = None
     """Name in the artifact's address; by default made from the kind, path or id."""
     path: str | None = None
@@ -113,6 +114,10 @@ class CorpusConfig:
         self._check_layout()
         if self.max_tokens is not None and not self.tokenizer:
             raise BadConfiguration("corpus.max_tokens needs corpus.tokenizer=<folder or hub id> to count with")
+
+    def local_by_path(self) -> CorpusConfig:
+        """Itself, or local where a section names a path, whatever its default is."""
+        return replace(self, kind="local") if self.path and self.kind in ("pydocs", SYNTHESIZED) else self
 
     def _check_layout(self) -> None:
         require_one_of("corpus.layout", self.layout, LAYOUTS)

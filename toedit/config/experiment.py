@@ -35,6 +35,8 @@ class ExperimentConfig:
     """Settings by name, each a list of overrides (`edit=rejection`); empty: the command's own setting alone."""
     grid: list[str] = field(default_factory=list)
     """Sweeps as after `-m` (`edit.p=0.9,0.99`): every arm runs with every combination."""
+    hub_arms: list[str] = field(default_factory=list)
+    """Arms that need a model of the hub: left out where the scale downloads nothing (scale.downloads)."""
     seeds: list[int] | None = None
     """Every setting runs once with each, so that differences are paired; null: those of the scale."""
     seed_keys: list[str] = field(default_factory=lambda: ["seed"])
@@ -68,6 +70,8 @@ class ExperimentConfig:
         require(bool(self.columns), "experiment.columns", self.columns, "must name at least one measure")
         for name in self.figure:
             require(name in self.columns, "experiment.figure", name, "is not among experiment.columns")
+        for arm in self.hub_arms:
+            require(arm in self.arms, "experiment.hub_arms", arm, "is not among experiment.arms")
         swept = [sweep.partition("=")[0] for sweep in self.grid]
         require(self.x is None or self.x in swept, "experiment.x", self.x, "must be a key of experiment.grid")
         for name in self.published.drawn if self.published.columns else ():
@@ -96,12 +100,16 @@ class ScaleConfig:
     """Tokens on which a base is trained further."""
     synthesis_tokens: int = 50_000
     """Tokens that the prior writes where there is no synthetic corpus: enough for a mixture and what is held out."""
+    pool_tokens: int = 200_000
+    """The same where a part of it is then selected."""
+    downloads: bool = False
+    """Whether arms that need a model of the hub are run."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     """The seeds of an experiment that does not name its own."""
 
     def __post_init__(self) -> None:
         require_different("scale.seeds", self.seeds)
-        tokens = ("mix_tokens", "edited_tokens", "continual_tokens", "synthesis_tokens")
+        tokens = ("mix_tokens", "edited_tokens", "continual_tokens", "synthesis_tokens", "pool_tokens")
         for key in ("sample_documents", "held_out_documents", *tokens):
             require(getattr(self, key) >= 1, f"scale.{key}", getattr(self, key), "must be at least 1")
 

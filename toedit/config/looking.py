@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
 from toedit.config.corpus import CorpusConfig
+from toedit.config.embeddings import EmbeddingsConfig
 from toedit.config.ngrams import NgramsConfig
+from toedit.config.prior import PriorConfig
+from toedit.config.prior_quality import PriorQualityConfig, StripConfig
 
 
 @dataclass
@@ -25,7 +28,16 @@ class DiffConfig:
         require(self.max_characters >= 1, "diff.max_characters", self.max_characters, "must be at least 1")
 
 
-ANALYSES = ("token_probability", "perplexity_distribution", "ngrams")
+ANALYSES = (
+    "token_probability",
+    "perplexity_distribution",
+    "ngrams",
+    "embeddings",
+    "calibration",
+    "eligible_overlap",
+    "probability_strip",
+    "density",
+)
 
 
 def _no_corpus() -> CorpusConfig:
@@ -39,11 +51,19 @@ class AnalysisConfig:
     name: str = "token_probability"
     """token_probability: the U-shaped histogram of Figure 5 and the intervals of Table 6; perplexity_distribution:
     perplexities of the documents of two corpora (Figures 3 and 10); ngrams: n-grams of one corpus or of two (Figures
-    11 to 13)."""
+    11 to 13); embeddings: two or three corpora in embedding space (Figure 4B); calibration: how far the prior's
+    probabilities are to be believed; eligible_overlap: the eligible tokens of one corpus under two priors;
+    probability_strip: the probabilities of single documents' tokens; density: how many
+    documents of a corpus are alike (Figure 14)."""
     bins: int = 300
     """Bins of the histogram: of P on [0, 1], or of perplexity on a logarithmic axis."""
     other: CorpusConfig = field(default_factory=_no_corpus)
-    """The corpus that `corpus` is compared with, of any kind; a local one without a path is none."""
+    """The corpus that `corpus` is compared with, of any kind; a local one without a path is none; kind=synthesized is
+    what `stage=synthesize` makes of the same command."""
+    third: CorpusConfig = field(default_factory=_no_corpus)
+    """embeddings: one more corpus, such as a selection of the other."""
+    other_prior: PriorConfig = field(default_factory=PriorConfig)
+    """eligible_overlap: the prior that `prior` is compared with."""
     max_tokens: int | None = 2048
     """perplexity_distribution: of a document its first so many tokens; null: all of them."""
     skip_first_token: bool = True
@@ -56,8 +76,15 @@ class AnalysisConfig:
     """Of the resampling."""
     ngrams: NgramsConfig = field(default_factory=NgramsConfig)
     """ngrams: what is counted."""
+    embeddings: EmbeddingsConfig = field(default_factory=EmbeddingsConfig)
+    """embeddings: with which model, how many documents, how it is looked at."""
+    prior_quality: PriorQualityConfig = field(default_factory=PriorQualityConfig)
+    """calibration, eligible_overlap: at which probabilities and ranks."""
+    strip: StripConfig = field(default_factory=StripConfig)
+    """probability_strip: which tokens of which documents."""
 
     def __post_init__(self) -> None:
+        self.other, self.third = self.other.local_by_path(), self.third.local_by_path()
         require_one_of("analysis.name", self.name, ANALYSES)
         require(self.bins >= 1, "analysis.bins", self.bins, "must be at least 1")
         is_enough = (
@@ -76,3 +103,8 @@ class AnalysisConfig:
     def has_other(self) -> bool:
         """Whether a second corpus is named."""
         return self.other.kind != "local" or self.other.path is not None
+
+    @property
+    def has_third(self) -> bool:
+        """Whether a third corpus is named."""
+        return self.third.kind != "local" or self.third.path is not None

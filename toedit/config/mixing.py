@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
 from toedit.config.corpus import SYNTHESIZED, CorpusConfig
@@ -19,6 +19,8 @@ class MixConfig:
     """The synthetic corpus, likewise; kind=synthesized is what `stage=synthesize` makes of the same command."""
     edit_human: bool = False
     """Mix the edited human corpus (as `edit.*` says) in its place: semi-synthetic instead of human text."""
+    select_synthetic: bool = False
+    """Mix a selection of the synthetic corpus (as `select.*` says) in its place."""
     synthetic_ratio: float = 0.5
     """Share of the tokens (mode=tokens) or of each side's files (mode=files) that is synthetic."""
     mode: str = "tokens"
@@ -35,7 +37,7 @@ class MixConfig:
     """mode=tokens: a shard of the mixture is closed once it holds about this many bytes of text."""
 
     def __post_init__(self) -> None:
-        self.human, self.synthetic = _local_by_path(self.human), _local_by_path(self.synthetic)
+        self.human, self.synthetic = self.human.local_by_path(), self.synthetic.local_by_path()
         if self.human.kind == SYNTHESIZED:
             raise BadConfiguration(f"mix.human.kind={SYNTHESIZED}: only mix.synthetic can be that")
         require(0 <= self.synthetic_ratio <= 1, "mix.synthetic_ratio", self.synthetic_ratio, "must lie in [0, 1]")
@@ -44,8 +46,3 @@ class MixConfig:
         require(self.shard_bytes >= 1, "mix.shard_bytes", self.shard_bytes, "must be at least 1")
         if self.mode == "files" and self.tokens is not None:
             raise BadConfiguration("mix.mode=files takes whole files and knows no mix.tokens; mix=files leaves it out")
-
-
-def _local_by_path(corpus: CorpusConfig) -> CorpusConfig:
-    """A section that names a path and nothing else is a local corpus, whatever its default is."""
-    return replace(corpus, kind="local") if corpus.path and corpus.kind in ("pydocs", SYNTHESIZED) else corpus

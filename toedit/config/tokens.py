@@ -14,7 +14,7 @@ class TokensConfig:
     path: str | None = None
     """A tokens artifact to use as it is, instead of making one."""
     source: str = "corpus"
-    """What is tokenised: corpus, mix (the mixture of the same command) or edited (the edited corpus of it)."""
+    """What is tokenised: corpus, or of the same command mix (the mixture), edited (the edited corpus) or select."""
     tokenizer: str | None = None
     """Folder or hub id of a tokenizer; null: the prior's."""
     document_end: str | None = None
@@ -23,5 +23,5 @@ class TokensConfig:
     """Processes that tokenise, here and where `stage=mix` counts; null: as many as there are cores."""
 
     def __post_init__(self) -> None:
-        require_one_of("tokens.source", self.source, ("corpus", "mix", "edited"))
+        require_one_of("tokens.source", self.source, ("corpus", "mix", "edited", "select"))
         require(self.processes is None or self.processes >= 1, "tokens.processes", self.processes, "must be at least 1")

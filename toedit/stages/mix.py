@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from toedit import command
 from toedit.artifacts import Artifact
 from toedit.config import Config
 from toedit.config.corpus import SYNTHESIZED
@@ -45,12 +46,17 @@ def plan_from(config: Config, out: Path | None = None) -> Artifact:
     return plan_mix(corpora, mix, tokenizer, config.tokens.processes, root, out)
 
 
-def plan_side(config: Config, side: str, edited: bool = True) -> Artifact:
-    """The corpus of one side; with `edited=False` the human one as it was before `mix.edit_human`."""
+def plan_side(config: Config, side: str, changed: bool = True) -> Artifact:
+    """The corpus of one side; with `changed=False` as it was before `mix.edit_human` and `mix.select_synthetic`."""
+    if side == "synthetic" and config.mix.select_synthetic and changed:
+        whole, select = plan_side(config, side, changed=False), config.select
+        select = select if select.has_target else replace(select, target=config.mix.human)
+        selected: Artifact = command.stage_module("select").plan_from(replace(config, select=select, out=None), whole)
+        return selected
     section, root = getattr(config.mix, side), Path(config.artifacts)
     if section.kind != SYNTHESIZED:
         with naming("corpus.", f"mix.{side}."):
-            if side == "human" and config.mix.edit_human and edited:
+            if side == "human" and config.mix.edit_human and changed:
                 return edit.plan(replace(config, corpus=section, out=None))
             return plan_corpus(section, root)
     whole = synthesize.plan(replace(config, out=None))

@@ -1,7 +1,7 @@
 """`python run.py stage=tokenize`: token files, as OLMo reads them (see `toedit/tokenize_corpus.py`).
 
-Reads the corpus, the mixture or the edited corpus of the command (`tokens.source`). Stages that train take the token
-files from `plan_from`: those at `tokens.path`, else those of the other settings.
+Reads the corpus, the mixture, the edited corpus or the selection of the command (`tokens.source`). Stages that train
+take the token files from `plan_from`: those at `tokens.path`, else those of the other settings.
 
     python run.py stage=tokenize
     python run.py stage=tokenize tokens.source=edited tokens.tokenizer=my-tokenizer
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from toedit import command
 from toedit.artifacts import Artifact, load_artifact
 from toedit.config import Config
 from toedit.console import duration, human, say
@@ -48,6 +49,9 @@ def source_of(config: Config) -> Artifact:
         return mix.plan_from(config)
     if config.tokens.source == "edited":
         return revert.edited_corpus(replace(config, out=None))
+    if config.tokens.source == "select":
+        selected: Artifact = command.stage_module("select").plan(replace(config, out=None))
+        return selected
     return plan_corpus(config.corpus, Path(config.artifacts))
 
 

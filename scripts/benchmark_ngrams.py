@@ -3,15 +3,17 @@
     .venv/bin/python scripts/benchmark_ngrams.py --text my.jsonl.gz
     .venv/bin/python scripts/benchmark_ngrams.py --repeats 5
 
-Without --text the embedded documentation is read. Texts lie in memory, in the batches that a worker counts. Compared in
-CPU seconds, in turns on every batch:
+Without --text the embedded documentation is read. Texts lie in memory, in the batches that a worker counts. In CPU
+seconds, one program after the other in every repeat, so that what else the machine does falls on all of them:
 
     counts       words and bi-grams of the corpus: `Counter.update` of a regular expression's words and their pairs
     features     the same, and hashed uni- and bi-grams of every document: a loop over each document's n-grams with
                  data-selection's hash, SHA-256
-    ours         all of that, and in how many documents each n-gram is, by either hash; merging is timed apart
+    ours         the same work, in arrays: `Tally` without and with documents, and then `Hasher`, by either hash;
+                 in how many documents each n-gram is comes with it
+    the stage    all of it from shards on disk to totals of the corpus: reading, counting, writing, merging
 
-Writes below --work only.
+What is compiled is compiled before. Writes below --work only.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from analysis.ngrams.counts import CountShard, Rules, batches, plan_counts
+from analysis.ngrams.counts import Tally, batches, plan_counts, responses
+from analysis.ngrams.hashing import Hasher
 from analysis.ngrams.merge import merge
+from analysis.ngrams.units import Words
 from toedit.config import AnalysisConfig, CorpusConfig
 from toedit.corpora import plan_corpus
 from toedit.documents import Document, read_documents, shard_paths
@@ -55,6 +59,27 @@ class Loop:
                 for gram in [*words, *map(" ".join, pairwise(words))]:
                     responses[int(sha256(gram.encode()).hexdigest(), 16) % _BUCKETS] += 1
 
+    def totals(self) -> tuple[Any, ...]:
+        return self.one, self.two
+
+
+class Ours:
+    """The same in arrays: totals, and with a `hash` every document's buckets."""
+
+    def __init__(self, hash: str | None) -> None:
+        self.tally = Tally(Words(), by_document=hash is not None)
+        self.hasher = Hasher(hash, _BUCKETS) if hash else None
+
+    def __call__(self, batch: Sequence[Document]) -> None:
+        _, words, pairs = self.tally.add([document["text"] for document in batch])
+        if self.hasher:
+            responses(self.tally, self.hasher, words, pairs)
+
+    def totals(self) -> tuple[Any, ...]:
+        """Names and counts of words, counts of bi-grams."""
+        names = self.tally.splitter.names()
+        return names, self.tally.units.totals(len(names)), self.tally.pairs.rows()
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -70,39 +95,46 @@ def main() -> None:
     texts = [batch for path in shard_paths(corpus.path) for batch in batches(read_documents(path))]
     size = sum(len(document["text"].encode()) for batch in texts for document in batch)
     print(f"{size / 1e6:.1f} MB in {len(texts)} batches", flush=True)
-    found: dict[str, list[float]] = {}
-    for _ in range(arguments.repeats):
-        ours = {kind: CountShard(Rules(None, kind, _BUCKETS, ())).count for kind in ("mixed", "sha256")}
-        loops = {"counts": Loop(False), "features": Loop(True)}
-        for name, seconds in in_turns({**loops, **ours}, texts).items():
-            found.setdefault(name, []).append(seconds)
-    median = {name: statistics.median(values) for name, values in found.items()}
-    for name, seconds in median.items():
-        print(f"  {name:<9} {size / seconds / 1e6:6.2f} MB/s")
-    for loop in ("counts", "features"):
-        for kind in ("mixed", "sha256"):
-            print(f"ours ({kind}) has {median[loop] / median[kind]:.1f} times the rate of the loop ({loop})")
+    programs: dict[str, Callable[[], Any]] = {
+        "counts": lambda: Loop(False),
+        "ours, counts": lambda: Ours(None),
+        "features": lambda: Loop(True),
+        "ours, features (mixed)": lambda: Ours("mixed"),
+        "ours, features (sha256)": lambda: Ours("sha256"),
+    }
+    for prepared in programs.values():
+        seconds_of(prepared(), texts[:1])
+    found = [{name: seconds_of(new(), texts) for name, new in programs.items()} for _ in range(arguments.repeats)]
+    for name in programs:
+        seconds = [row[name] for row in found]
+        median, fastest = (size / 1e6 / value for value in (statistics.median(seconds), min(seconds)))
+        print(f"  {name:<24} {median:7.2f} MB/s, at best {fastest:.2f}")
+    for name in programs:
+        if name.startswith("ours"):
+            loop = "features" if "features" in name else "counts"
+            ratios = [row[loop] / row[name] for row in found]
+            print(f"{name}: {statistics.median(ratios):.1f} times the loop ({min(ratios):.1f} to {max(ratios):.1f})")
 
     counts = plan_counts(corpus, AnalysisConfig(), None, 1, work)
-    counts.ensure()
     started = time.process_time()
+    counts.ensure()
+    counted = time.process_time() - started
     totals = merge(counts.path, 40, 40_000_000)
+    whole = time.process_time() - started
     stored = sum(item["bytes"] for item in counts.manifest()["outputs"])
-    print(f"merging {len(totals.names):,} different words: {size / (time.process_time() - started) / 1e6:.1f} MB/s; "
+    loop_seconds = statistics.median([row["features"] for row in found])
+    print(f"the stage (mixed), {len(totals.names):,} different words: {size / whole / 1e6:.1f} MB/s, of which merging "
+          f"{whole - counted:.2f} of {whole:.2f} s; {loop_seconds / whole:.1f} times the loop (features); "
           f"counts on disk: {stored / size:.2f} of the text")  # fmt: skip
 
 
-def in_turns(workers: dict[str, Callable[[Sequence[Document]], Any]], texts: Sequence[Any]) -> dict[str, float]:
-    """CPU seconds of each worker over all batches; each batch goes from one to the next, so all see the same noise."""
-    for worker in workers.values():
-        worker([{"id": "", "text": "prepared"}])
-    seconds = dict.fromkeys(workers, 0.0)
+def seconds_of(program: Any, texts: Sequence[Sequence[Document]]) -> float:
+    """CPU seconds over all batches, totals included."""
+    started = time.process_time()
     for batch in texts:
-        for name, worker in workers.items():
-            started = time.process_time()
-            worker(batch)
-            seconds[name] += time.process_time() - started
-    return seconds
+        program(batch)
+    program.totals()
+    return time.process_time() - started
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from tokenizers_fixture import tokenizer_folder
 from analysis import stage
 from analysis.ngrams.counts import CountShard, Rules
 from analysis.ngrams.merge import by_group, grouped, merge, parts, unit_names
-from analysis.ngrams.units import words
+from analysis.ngrams.units import Words
 from toedit.config import AnalysisConfig, Config, CorpusConfig, NgramsConfig, TokensConfig
 from toedit.documents import ShardWriter, read_documents, shard_paths
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
@@ -123,8 +123,9 @@ def corpus_of(path, texts, origin=None):
 @given(st.lists(st.text(max_size=30) | st.text("aB_1 .,\n\u00a0é²Σ你🙂", max_size=30), max_size=5))
 def test_words_are_those_of_the_stated_rule(texts):
     texts = [text.encode("utf-8", "ignore").decode() for text in texts]
-    units = words(texts)
-    names = units.names.to_pylist()
+    splitter = Words()
+    units = splitter(texts)
+    names = splitter.names().to_pylist()
     assert len(set(names)) == len(names)
     found = [[] for _ in texts]
     for number, document in zip(units.id_N.tolist(), units.document_N.tolist(), strict=True):

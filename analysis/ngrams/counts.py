@@ -1,22 +1,26 @@
 """The n-grams of a corpus, counted shard by shard: what every statistic of `analysis=ngrams` is made of.
 
 Reads a corpus artifact. Writes an ngram_counts artifact; figures of several pairs share it. Each corpus shard gives one
-Parquet file in each of these folders, with a row group a batch of documents:
+Parquet file in each of these folders:
 
-    documents/    id, origin, units: one row a document
-    words/        word, count, documents: the different words (or tokens) of the batch, how often, in how many documents
-    bigrams/      first, second, count, documents: its bi-grams; the words by their row in the batch
-    occurrences/  document, word, count: words by document (row in the batch)
-    responses/    document, bucket, count: hashed uni- and bi-grams by document; a bucket may come up in several rows
+    documents/    id, origin, units: one row a document, a row group a batch of documents
+    words/        word, count, documents: the shard's different words (or tokens), how often, in how many documents
+    bigrams/      first, second, count, documents: its bi-grams; the words by their row in the shard. In several row
+                  groups where a shard has more different ones than are held, each then with counts of its own
+    occurrences/  document, word, count: words by document (row in the batch), a row group a batch
+    responses/    document, bucket, count: hashed uni- and bi-grams by document, a row group a batch; a bucket may come
+                  up in several rows
 
-Bi-grams never cross documents. All counts are exact. Memory is that of one batch a process.
+Bi-grams never cross documents. All counts are exact. Memory a process: one batch, the shard's different words, and its
+bi-grams, a table of at most 128 MB.
 
-Shapes: N units of a batch, V different ones, D documents, G different bi-grams, E different (document, n-gram).
+Shapes: D documents of a batch, E entries (an n-gram of a document).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,11 +30,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from analysis.ngrams.hashing import buckets
-from analysis.ngrams.units import Splitter, Units, splitter
+from analysis.ngrams.hashing import Hasher
+from analysis.ngrams.tables import Entries, PairCounts, PairEntries, UnitCounts
+from analysis.ngrams.units import Splitter, Words, splitters
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig
-from toedit.console import Progress
+from toedit.console import Progress, note
 from toedit.documents import Document, read_documents, shard_paths
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.units import origin_of
@@ -45,6 +50,7 @@ SCHEMAS = {
     "responses": pa.schema([(name, pa.int32()) for name in ("document", "bucket", "count")]),
 }
 _BATCH_CHARACTERS = 1 << 20
+_HELD_BIGRAMS = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ def plan_counts(corpus: Artifact, analysis: AnalysisConfig, tokenizer: NamedToke
             "hash": rules.hash,
             "buckets": rules.buckets,
             "unit_fields": list(rules.unit_fields),
+            "layout": 2,
         },
         inputs={"corpus": corpus},
         root=root,
@@ -85,6 +92,8 @@ def build_counts(workspace: Workspace, rules: Rules, processes: int | None) -> R
     """Count every shard that an earlier run has not finished."""
     shards = shard_paths(workspace.inputs["corpus"])
     pending = [path for path in shards if workspace.finished(path.name) is None]
+    if pending:
+        prepare(rules)
     with Progress("count n-grams", sum(path.stat().st_size for path in pending), "bytes read") as progress:
         results = in_order(CountShard, (rules,), [(workspace.path, path) for path in pending], processes)
         for path, units in zip(pending, results, strict=True):
@@ -98,94 +107,86 @@ def build_counts(workspace: Workspace, rules: Rules, processes: int | None) -> R
     return result
 
 
+def prepare(rules: Rules) -> None:
+    """Have everything compiled by this process, so that its workers find it done."""
+    from analysis.ngrams.compiled import is_compiled
+
+    if not is_compiled():
+        note("n-grams: compiling what counts them; this takes seconds, once on a machine")
+    tally = Tally(Words())
+    _, words, pairs = tally.add(["a b"])
+    responses(tally, Hasher(rules.hash, rules.buckets), words, pairs)
+    tally.pairs.rows()
+
+
+class Tally:
+    """Counts documents, batch by batch: their n-grams all together and, with `by_document`, those of each."""
+
+    def __init__(self, splitter: Splitter, by_document: bool = True) -> None:
+        self.splitter = splitter
+        self.units, self.pairs = UnitCounts(by_document), PairCounts(by_document)
+        self.documents = 0
+
+    def add(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], Entries, PairEntries]:
+        """`(units_D, units by document, bi-grams by document)` of a batch."""
+        found = self.splitter(texts)
+        units = self.units.add(found.id_N, found.first_D1, self.splitter.known, self.documents)
+        pairs = self.pairs.add(found.id_N, found.first_D1)
+        self.documents += len(texts)
+        return np.diff(found.first_D1), units, pairs
+
+
+def responses(tally: Tally, hasher: Hasher, words: Entries, pairs: PairEntries) -> list[NDArray[np.int32]]:
+    """document, bucket, count of the words and bi-grams that `tally` has just counted."""
+    hasher.learn(tally.splitter.names())
+    bucket_E, other_E = hasher.of_words(words.unit_E), hasher.of_pairs(pairs, tally.pairs.bucket_S)
+    columns = (words.document_E, pairs.document_E), (bucket_E, other_E), (words.count_E, pairs.count_E)
+    return [np.concatenate(column) for column in columns]
+
+
 class CountShard:
     """Counts one corpus shard after another."""
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.split: Splitter = splitter(rules.tokenizer_definition)
+        self.new_splitter = splitters(rules.tokenizer_definition)
 
     def __call__(self, folder: Path, shard: Path) -> int:
         """Write the counts of `shard` below `folder`; return its units."""
         name = shard.name.removesuffix(".jsonl.zst")
         outputs = [f"{table}/{name}.parquet" for table in SCHEMAS]
-        with Workspace(folder, {}).shard(shard.name, *outputs) as (paths, record):
+        with Workspace(folder, {}).shard(shard.name, *outputs) as (paths, record), ExitStack() as files:
             record.update(documents=0, units=0, bigram_rows=0)
             writers = {
-                table: pq.ParquetWriter(path, schema, compression="zstd")
+                table: files.enter_context(
+                    pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["origin"])
+                )
                 for path, (table, schema) in zip(paths, SCHEMAS.items(), strict=True)
             }
+
+            def write(table: str, *columns: object) -> int:
+                schema = SCHEMAS[table]
+                arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+                rows = pa.table(arrays, schema=schema)
+                writers[table].write_table(rows, row_group_size=max(len(rows), 1))
+                return len(rows)
+
+            tally, hasher = Tally(self.new_splitter()), Hasher(self.rules.hash, self.rules.buckets)
             for batch in batches(read_documents(shard)):
-                tables = self.count(batch)
-                for table, writer in writers.items():
-                    writer.write_table(tables[table], row_group_size=max(len(tables[table]), 1))
+                units_D, words, pairs = tally.add([document["text"] for document in batch])
+                origins = [origin_of(document, self.rules.unit_fields) for document in batch]
+                write("documents", [document["id"] for document in batch], origins, units_D)
+                write("occurrences", words.document_E, words.unit_E, words.count_E)
+                write("responses", *responses(tally, hasher, words, pairs))
                 record["documents"] += len(batch)
-                record["units"] += int(tables["documents"]["units"].to_numpy().sum())
-                record["bigram_rows"] += len(tables["bigrams"])
-            for writer in writers.values():
-                writer.close()
+                record["units"] += int(units_D.sum())
+                if tally.pairs.known > _HELD_BIGRAMS:
+                    record["bigram_rows"] += write("bigrams", *tally.pairs.rows())
+                    tally.pairs.clear()
+            names = tally.splitter.names()
+            write("words", names, *tally.units.totals(len(names)))
+            record["bigram_rows"] += write("bigrams", *tally.pairs.rows())
         return int(record["units"])
-
-    def count(self, batch: Sequence[Document]) -> dict[str, pa.Table]:
-        """The tables of one batch, by name."""
-        units = self.split([document["text"] for document in batch])
-        bucket_V, hasher = buckets(self.rules.hash, units.names.to_pylist(), self.rules.buckets)
-        per_document_D = np.bincount(units.document_N, minlength=units.documents)
-        document_E, word_E, count_E = _by_document(units.document_N, units.id_N, len(units.names))
-        first_G, second_G, tables = _count_bigrams(units)
-        document_B, bigram_B, count_B = tables["occurrences"]
-        bucket_G = hasher(first_G, second_G)
-        origins = [origin_of(document, self.rules.unit_fields) for document in batch]
-        size = len(units.names)
-        columns: dict[str, list[object]] = {
-            "documents": [[document["id"] for document in batch], origins, per_document_D],
-            "words": [
-                units.names,
-                np.bincount(units.id_N, minlength=size),
-                np.bincount(word_E, minlength=size),
-            ],
-            "bigrams": [first_G, second_G, *tables["totals"]],
-            "occurrences": [document_E, word_E, count_E],
-            "responses": [
-                np.concatenate([document_E, document_B]),
-                np.concatenate([bucket_V[word_E], bucket_G[bigram_B]]),
-                np.concatenate([count_E, count_B]),
-            ],
-        }
-        return {name: _table(values, SCHEMAS[name]) for name, values in columns.items()}
-
-
-def _count_bigrams(
-    units: Units,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, tuple[NDArray[np.int64], ...]]]:
-    """`(first_G, second_G, {totals: (count_G, documents_G), occurrences: (document_E, bigram_E, count_E)})`."""
-    within = units.document_N[1:] == units.document_N[:-1]
-    key_N = (units.id_N[:-1] * len(units.names) + units.id_N[1:])[within]
-    key_G, bigram_N = _numbered(key_N)
-    document_E, bigram_E, count_E = _by_document(units.document_N[1:][within], bigram_N, len(key_G))
-    count_G = np.bincount(bigram_N, minlength=len(key_G))
-    documents_G = np.bincount(bigram_E, minlength=len(key_G))
-    first_G, second_G = np.divmod(key_G, max(len(units.names), 1))
-    return first_G, second_G, {"totals": (count_G, documents_G), "occurrences": (document_E, bigram_E, count_E)}
-
-
-def _by_document(
-    document_N: NDArray[np.int64], gram_N: NDArray[np.integer], grams: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """`(document_E, gram_E, count_E)`: how often each n-gram comes up in each document that has it."""
-    key_E, entry_N = _numbered(document_N * grams + gram_N)
-    document_E, gram_E = np.divmod(key_E, max(grams, 1))
-    return document_E, gram_E, np.bincount(entry_N, minlength=len(key_E))
-
-
-def _numbered(key_N: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """`(different keys, each key's place among them)`, in order of appearance: Arrow's hash table, no sorting."""
-    encoded = pa.array(key_N).dictionary_encode()
-    return encoded.dictionary.to_numpy(), encoded.indices.to_numpy()
-
-
-def _table(values: Sequence[object], schema: pa.Schema) -> pa.Table:
-    return pa.table([pa.array(value, field.type) for value, field in zip(values, schema, strict=True)], schema=schema)
 
 
 def batches(documents: Iterable[Document]) -> Iterator[list[Document]]:

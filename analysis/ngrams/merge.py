@@ -21,6 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.ngrams import kernels
+from analysis.ngrams.hashing import letters_of
+from analysis.ngrams.tables import PairSums, WordTable, padded
 from toedit.workspace import read_manifest
 
 Frequencies = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -45,22 +48,20 @@ class Totals:
 
 def merge(counts: Path, top: int, max_rows: int) -> Totals:
     """Totals of the corpus that was counted into `counts`."""
-    number: dict[str, int] = {}
+    vocabulary = WordTable()
     count_V, documents_V = _Sums(), _Sums()
     for part in parts(counts, "words"):
-        word_V = np.array(
-            [number.setdefault(word, len(number)) for word in part["words"]["word"].to_pylist()], np.int64
-        )
+        word_V = numbers(part["words"], vocabulary)
         count_V.add(word_V, _numpy(part["words"], "count"))
         documents_V.add(word_V, _numpy(part["words"], "documents"))
-    names = list(number)
+    names = vocabulary.names()
     manifest = read_manifest(counts)["counts"]
     passes = max(math.ceil(manifest["bigram_rows"] / max_rows), 1)
     best: list[tuple[str, str, int]] = []
     frequencies: list[Frequencies] = []
     total = 0
     for turn in range(passes):
-        key_G, count_G, documents_G = _bigrams(counts, number, turn, passes, max_rows)
+        key_G, count_G, documents_G = _bigrams(counts, vocabulary, turn, passes)
         total += int(count_G.sum())
         frequencies.append(np.unique(documents_G, return_counts=True))
         best = _best([*best, *_top_of(key_G, count_G, names, top)], top)
@@ -68,7 +69,7 @@ def merge(counts: Path, top: int, max_rows: int) -> Totals:
         documents=manifest["documents"],
         units=manifest["units"],
         bigrams=total,
-        names=names,
+        names=names.to_pylist(),
         count_V=count_V.values(len(names)),
         words_by_frequency=np.unique(documents_V.values(len(names)), return_counts=True),
         bigrams_by_frequency=_added(frequencies),
@@ -76,12 +77,22 @@ def merge(counts: Path, top: int, max_rows: int) -> Totals:
     )
 
 
+def numbers(words: pa.Table, vocabulary: WordTable) -> NDArray[np.int32]:
+    """The number in `vocabulary` of each word of a shard; new ones are added."""
+    column = words["word"].combine_chunks()
+    letter_C, offset_V1 = letters_of(column.chunk(0) if isinstance(column, pa.ChunkedArray) else column)
+    byte_C = np.zeros(padded(len(letter_C)), np.uint8)
+    byte_C[: len(letter_C)] = letter_C
+    return vocabulary.number(byte_C, offset_V1[:-1], offset_V1[1:])
+
+
 def parts(counts: Path, *tables: str) -> Iterator[dict[str, pa.Table]]:
-    """The named tables of every batch, in the corpus's order."""
+    """The named tables, row group by row group, in the corpus's order; a shard's words come with each of its parts."""
     for first in sorted((counts / tables[0]).glob("*.parquet")):
         files = {table: pq.ParquetFile(counts / table / first.name) for table in tables}
+        words = {"words": files["words"].read()} if "words" in files else {}
         for group in range(files[tables[0]].num_row_groups):
-            yield {table: file.read_row_group(group) for table, file in files.items()}
+            yield {table: words.get(table) or file.read_row_group(group) for table, file in files.items()}
         for file in files.values():
             file.close()
 
@@ -132,55 +143,37 @@ def by_group(
             column_V = np.array([wanted.get(word, -1) for word in part["words"]["word"].to_pylist()], np.int64)
             gram_E = column_V[gram_E]
             group_E, count_E, gram_E = (values[gram_E >= 0] for values in (group_E, count_E, gram_E))
-        np.add.at(total, group_E * columns + gram_E, count_E)
+        kernels.add_at(total, group_E * columns + gram_E, count_E)
         before += documents
     return total.reshape(groups, columns)
 
 
 def _bigrams(
-    counts: Path, number: Mapping[str, int], turn: int, passes: int, max_rows: int
+    counts: Path, vocabulary: WordTable, turn: int, passes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """`(key_G, count_G, documents_G)` of the bi-grams whose turn it is; a key is first << 32 | second."""
-    held: list[tuple[NDArray[np.int64], ...]] = []
-    rows = 0
+    sums = PairSums()
     for part in parts(counts, "bigrams", "words"):
-        word_V = np.array([number[word] for word in part["words"]["word"].to_pylist()], np.int64)
-        table = part["bigrams"]
+        table, word_V = part["bigrams"], numbers(part["words"], vocabulary).astype(np.int64)
         key_G = (word_V[_numpy(table, "first")] << 32) | word_V[_numpy(table, "second")]
-        # A prime mixes both halves of the key into the remainder.
-        mine_G = key_G % 4_294_967_291 % passes == turn
-        held.append(tuple(values[mine_G] for values in (key_G, _numpy(table, "count"), _numpy(table, "documents"))))
-        rows += len(held[-1][0])
-        if rows > 2 * max_rows:
-            held = [_summed(held)]
-            rows = len(held[0][0])
-    return _summed(held)
-
-
-def _summed(
-    held: Sequence[tuple[NDArray[np.int64], ...]],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Each key once, ascending, with its sums."""
-    if not held or not sum(len(values[0]) for values in held):
-        empty = np.zeros(0, np.int64)
-        return empty, empty, empty
-    key_N, count_N, documents_N = (np.concatenate(values) for values in zip(*held, strict=True))
-    order_N = np.argsort(key_N)
-    key_N = key_N[order_N]
-    first_G = np.flatnonzero(np.diff(key_N, prepend=-1))
-    count_G, documents_G = (np.add.reduceat(values[order_N], first_G) for values in (count_N, documents_N))
-    return key_N[first_G], count_G, documents_G
+        row_G = (key_G, _numpy(table, "count"), _numpy(table, "documents"))
+        if passes > 1:
+            # A prime mixes both halves of the key into the remainder.
+            is_mine_G = key_G % 4_294_967_291 % passes == turn
+            row_G = tuple(values[is_mine_G] for values in row_G)
+        sums.add(*row_G)
+    return sums.values()
 
 
 def _top_of(
-    key_G: NDArray[np.int64], count_G: NDArray[np.int64], names: Sequence[str], top: int
+    key_G: NDArray[np.int64], count_G: NDArray[np.int64], names: pa.StringArray, top: int
 ) -> list[tuple[str, str, int]]:
     """The most frequent, and whatever is as frequent as the last of them."""
     if not len(key_G):
         return []
     least = np.partition(count_G, -top)[-top] if len(count_G) > top else 0
     chosen_G = np.flatnonzero(count_G >= least)
-    return [(names[key >> 32], names[key & 0xFFFFFFFF], count) for key, count in
+    return [(names[key >> 32].as_py(), names[key & 0xFFFFFFFF].as_py(), count) for key, count in
             zip(key_G[chosen_G].tolist(), count_G[chosen_G].tolist(), strict=True)]  # fmt: skip
 
 
@@ -203,7 +196,7 @@ class _Sums:
     def __init__(self) -> None:
         self._sum = np.zeros(1 << 12, np.int64)
 
-    def add(self, index_E: NDArray[np.int64], value_E: NDArray[np.int64]) -> None:
+    def add(self, index_E: NDArray[np.integer], value_E: NDArray[np.int64]) -> None:
         """Each index at most once."""
         needed = int(index_E.max(initial=-1)) + 1
         if needed > len(self._sum):

@@ -2,105 +2,141 @@
 
 Words are those of data-selection, the package behind DSIR, and of NLTK's WordPunctTokenizer: the text in lower case,
 then every longest run of letters, digits and underscores (`\\w+`) and every longest run of other signs (`[^\\w\\s]+`).
-The rule is applied to whole batches of text at once, and gives what Python's `re` gives.
+The rule is applied to whole batches of text at once, and gives what Python's `re` and `str.lower` give.
 
-Shapes: D documents, N units (words or tokens) of a batch, V different units of it, R runs of one class of
-characters, C bytes, P characters beyond ASCII.
+Shapes: D documents, D1 = D + 1, N units (words or tokens) of a batch, V different units, C bytes, T code points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_SPACE, _WORD, _SIGN = 0, 1, 2
+from analysis.ngrams import kernels
+from analysis.ngrams.tables import WordTable, padded
+from toedit.tokenizing import plain_tokenizer
 
 
 @dataclass
 class Units:
     """The units of some documents, one document after the other."""
 
-    id_N: NDArray[np.int64]
-    """Each unit's place in `names`."""
-    document_N: NDArray[np.int64]
-    """The document that it is in, ascending."""
-    names: pa.StringArray
-    """The V different units, as text."""
-    documents: int
+    id_N: NDArray[np.int32]
+    """Each unit's number, its place in the splitter's `names()`."""
+    first_D1: NDArray[np.int64]
+    """Where each document's units begin, and where the last one's end."""
+
+    @property
+    def document_N(self) -> NDArray[np.int64]:
+        """The document that each unit is in."""
+        return np.repeat(np.arange(len(self.first_D1) - 1), np.diff(self.first_D1))
 
 
-Splitter = Callable[[Sequence[str]], Units]
+class Splitter(Protocol):
+    """Numbers units in the order in which it comes upon them."""
+
+    def __call__(self, texts: Sequence[str]) -> Units: ...
+
+    @property
+    def known(self) -> int:
+        """How many it has met."""
+        ...
+
+    def names(self) -> pa.StringArray:
+        """All units met so far, as text, by number."""
+        ...
 
 
-def splitter(tokenizer_definition: str | None) -> Splitter:
-    """Words, or the tokens of a tokenizer given as the content of its tokenizer.json."""
-    if tokenizer_definition is None:
-        return words
-    from toedit.tokenizing import plain_tokenizer
+def splitters(tokenizer_definition: str | None) -> Callable[[], Splitter]:
+    """New splitters, into words or the tokens of a tokenizer given as the content of its tokenizer.json."""
+    return Words if tokenizer_definition is None else partial(Tokens, plain_tokenizer(tokenizer_definition))
 
-    tokenizer = plain_tokenizer(tokenizer_definition)
 
-    def tokens(texts: Sequence[str]) -> Units:
-        found = [encoding.ids for encoding in tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
-        lengths = np.array([len(ids) for ids in found], np.int64)
-        flat_N = np.concatenate([np.array(ids, np.int64) for ids in found]) if found else np.zeros(0, np.int64)
-        different_V, id_N = np.unique(flat_N, return_inverse=True)
+class Words:
+    """Words by the rule."""
+
+    def __init__(self) -> None:
+        self._table = WordTable()
+
+    def __call__(self, texts: Sequence[str]) -> Units:
+        encoded = [text.encode("utf-8") for text in texts]
+        class_C, lower_C, capitals = _classified(encoded)
+        if capitals:
+            # Beyond ASCII, lower case can be a matter of length (İ) and of what stands around (Σ).
+            for document in capitals:
+                encoded[document] = texts[document].lower().encode("utf-8")
+            class_C, lower_C, _ = _classified(encoded)
+        begin_D1 = _begins(encoded)
+        size = int(begin_D1[-1])
+        start_N, stop_N = np.empty(size + 1, np.int32), np.empty(size + 1, np.int32)
+        flag_C, other_C = np.empty(size + 1, np.uint8), np.empty(size + 1, np.uint8)
+        units = kernels.bounds(class_C, size, flag_C, other_C, start_N, stop_N) if size else 0
+        start_N, stop_N = start_N[:units], stop_N[:units]
+        return Units(self._table.number(lower_C, start_N, stop_N), np.searchsorted(start_N, begin_D1).astype(np.int64))
+
+    @property
+    def known(self) -> int:
+        return self._table.known
+
+    def names(self) -> pa.StringArray:
+        return self._table.names()
+
+
+class Tokens:
+    """Tokens of a tokenizer."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._number: dict[int, int] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Units:
+        found = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
+        number = self._number
+        id_N = np.array([number.setdefault(token, len(number)) for ids in found for token in ids], np.int32)
+        return Units(id_N, np.concatenate([[0], np.cumsum([len(ids) for ids in found])]).astype(np.int64))
+
+    @property
+    def known(self) -> int:
+        return len(self._number)
+
+    def names(self) -> pa.StringArray:
         # An id is a token's only sure name: two may be written alike.
-        names = pa.array([f"{tokenizer.id_to_token(token)} #{token}" for token in different_V.tolist()], pa.string())
-        return Units(id_N, np.repeat(np.arange(len(found)), lengths), names, len(found))
-
-    return tokens
+        return pa.array([f"{self._tokenizer.id_to_token(token)} #{token}" for token in self._number], pa.string())
 
 
-def words(texts: Sequence[str]) -> Units:
-    """The words of each text."""
-    encoded = [text.lower().encode("utf-8") for text in texts]
-    joined = b"\n".join(encoded)  # white space: no word crosses documents
-    byte_C = np.frombuffer(joined, np.uint8)
-    class_C = _classes(joined, byte_C)
-    # A run begins wherever the class changes; runs of white space are dropped.
-    start_R = np.concatenate([[0], np.flatnonzero(class_C[1:] != class_C[:-1]) + 1])
-    is_word_R = class_C[start_R] != _SPACE if len(joined) else np.zeros(1, np.bool_)
-    start_N, length_N = start_R[is_word_R], np.diff(start_R, append=len(joined))[is_word_R]
-    first_D1 = np.concatenate([[0], np.cumsum([len(text) + 1 for text in encoded], dtype=np.int64)])
-    per_document_D = np.diff(np.searchsorted(start_N, first_D1))
-    # Without its white space the text is its words, one behind the other: what Arrow calls an array of strings.
-    offset_N1 = np.concatenate([[0], np.cumsum(length_N)])
-    kept = pa.py_buffer(np.compress(class_C != _SPACE, byte_C))
-    numbered = pa.LargeStringArray.from_buffers(len(length_N), pa.py_buffer(offset_N1), kept).dictionary_encode()
-    id_N = numbered.indices.to_numpy().astype(np.int64)
-    return Units(
-        id_N, np.repeat(np.arange(len(encoded)), per_document_D), numbered.dictionary.cast(pa.string()), len(encoded)
-    )
+def _begins(encoded: Sequence[bytes]) -> NDArray[np.int64]:
+    """Where each text begins when one follows the other with a line break behind each."""
+    return np.concatenate([[0], np.cumsum([len(text) + 1 for text in encoded])]).astype(np.int64)
 
 
-def _classes(joined: bytes, byte_C: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The class of the character that each byte belongs to."""
-    class_C = np.take(_class_table(), byte_C)
-    if not joined.isascii():
-        point_P = np.frombuffer(joined.decode("utf-8").encode("utf-32-le"), np.uint32)
-        point_P = point_P[point_P >= 0x80]
-        first_P = np.flatnonzero(byte_C >= 0xC0)
-        class_P = _class_table()[point_P]
-        for place, smallest in enumerate((0x80, 0x80, 0x800, 0x10000)):
-            reaches_P = point_P >= smallest
-            class_C[first_P[reaches_P] + place] = class_P[reaches_P]
-    return class_C
+def _classified(encoded: Sequence[bytes]) -> tuple[NDArray[np.uint8], NDArray[np.uint8], list[int]]:
+    """`(class_C, lower_C, documents with capitals beyond ASCII)`; white space between texts: no word crosses them."""
+    joined = b"\n".join([*encoded, b""])
+    class_C, lower_C = np.empty(padded(len(joined)), np.uint8), np.zeros(padded(len(joined)), np.uint8)
+    if not kernels.classify(
+        np.frombuffer(joined, np.uint8), len(joined), _class_table(), class_C, lower_C, lower_C.view(np.uint64)
+    ):
+        return class_C, lower_C, []
+    place_P = np.flatnonzero(class_C[: len(joined)] >= kernels.CAPITAL)
+    return class_C, lower_C, np.unique(np.searchsorted(_begins(encoded), place_P, side="right") - 1).tolist()
 
 
 @cache
 def _class_table() -> NDArray[np.uint8]:
-    """The class of every code point, by the rules of Python's `re`."""
-    class_T = np.full(0x110000, _SIGN, np.uint8)
+    """The class of every code point, by the rules of Python's `re` and `str.lower`."""
+    class_T = np.full(0x110000, kernels.SIGN, np.uint8)
     for point in range(0x110000):
         character = chr(point)
         if character.isalnum() or character == "_":
-            class_T[point] = _WORD
+            class_T[point] = kernels.WORD
         elif character.isspace():
-            class_T[point] = _SPACE
+            class_T[point] = kernels.SPACE
+        if point >= 0x80 and character.lower() != character:
+            class_T[point] += kernels.CAPITAL
     return class_T

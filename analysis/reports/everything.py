@@ -19,6 +19,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from toedit.documents import shard_name
 from toedit.errors import BadConfiguration, ToEditError
 from toedit.experiments import command_overrides, compose_point
 from toedit.stages.revert import edited_corpus
-from toedit.workspace import Result, Workspace, write_json
+from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 PAGE, CELLS, REPORTS = "index.html", "reports.csv", "reports.json"
 _PLACE = re.compile(r"(table|fig)(\d+)$")
@@ -108,7 +109,8 @@ def build(workspace: Workspace, names: Sequence[str], title: str) -> Result:
     edits = edit_page(workspace.inputs["edited"]) if "edited" in workspace.inputs else None
     cells = [{"report": name, **asdict(cell)} for name, made in reports.items() for cell in made.cells]
     with workspace.shard(shard_name(0), PAGE, CELLS, REPORTS) as ((page, tidy, structured), _):
-        write_page(page, list(reports.values()), pictures, edits=edits, title=title, home=workspace.path)
+        made = _date([workspace.inputs[name] for name in names])
+        write_page(page, list(reports.values()), pictures, edits=edits, title=title, made=made, home=workspace.path)
         write_csv(tidy, cells or [{"report": "", **asdict(Cell("", "", "", ""))}])
         write_json(structured, [made.as_json() for made in reports.values()])
     return Result(counts={"reports": len(reports), "cells": len(cells)}, rows={CELLS: len(cells)})
@@ -116,6 +118,12 @@ def build(workspace: Workspace, names: Sequence[str], title: str) -> Result:
 
 def read_report(folder: Path) -> Report:
     return report_from(json.loads((folder / "report.json").read_text(encoding="utf-8")))
+
+
+def _date(folders: Sequence[Path]) -> str:
+    """The day of the newest report: the same reports give the same page."""
+    newest = max(read_manifest(folder)["timings"]["started"] for folder in folders)
+    return datetime.fromtimestamp(newest, UTC).date().isoformat()
 
 
 def _pictures(folder: Path, made: Report) -> list[Path]:

@@ -76,6 +76,8 @@ class ExperimentConfig:
             require(arm in self.arms, "experiment.hub_arms", arm, "is not among experiment.arms")
         swept = [sweep.partition("=")[0] for sweep in self.grid]
         require(self.x is None or self.x in swept, "experiment.x", self.x, "must be a key of experiment.grid")
+        named = self.published.table is not None
+        require(named or not self.published.panels, "experiment.published.panels", self.published.panels, "of no table")
         for key in ("drawn", "panels") if self.published.columns else ():
             for name in getattr(self.published, key):
                 require(name in self.published.columns, f"experiment.published.{key}", name, "is not among its columns")

@@ -109,7 +109,7 @@ def plan_from(config: Config, given: list[str]) -> Experiment:
                 key: getattr(experiment, key)
                 for key in ("title", "stage", "columns", "figure", "baseline", "planned", "notes")
             },
-            "published": (asdict(published) | {"drawn": experiment.published.drawn}) if published else None,
+            "published": _published_identity(experiment, published) if published else None,
             "points": {point.role: [point.setting, point.seed, *point.overrides] for point in points},
         },
         root=Path(config.artifacts),
@@ -120,6 +120,12 @@ def plan_from(config: Config, given: list[str]) -> Experiment:
         estimate=lambda: {"points": str(len(points))},
         points=planned,
     )
+
+
+def _published_identity(experiment: ExperimentConfig, published: Published) -> dict[str, Any]:
+    """What of the published numbers decides the table and the figure."""
+    panels = {"panels": experiment.published.panels} if experiment.published.panels else {}
+    return asdict(published) | {"drawn": experiment.published.drawn} | panels
 
 
 def build_all(config: Config, planned: list[PlannedPoint], published: Published | None, given: list[str]) -> None:
@@ -187,8 +193,13 @@ def draw_figure(
     names = experiment.figure or list(experiment.columns)
     if experiment.x is None:
         ours = {name: [summary_of(measured, setting, name) for setting in settings] for name in names}
+        panel_names = dict(experiment.columns)
+        for column in experiment.published.panels:
+            assert published is not None  # PublishedConfig: columns of no table are refused
+            panel_names[f"published.{column}"] = f"published: {column}"
+            ours[f"published.{column}"] = [published_number(published, setting, column) for setting in settings]
         drawn = published_shares(experiment, published, list(settings))
-        experiment_figure.draw(title, experiment.columns, list(settings), ours, drawn, paths)
+        experiment_figure.draw(title, panel_names, list(settings), ours, drawn, paths)
         return
     shown = {experiment.columns[name]: name for name in names}
     panels = {"measured": lines(experiment.x, list(shown), settings, lambda s, n: summary_of(measured, s, shown[n]))}

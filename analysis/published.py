@@ -47,6 +47,8 @@ def published_for(config: PublishedConfig) -> Published | None:
     for key, wanted, known in (
         ("columns", columns, table["columns"]),
         ("rows", config.rows.values(), table["rows"]),
+        ("drawn", config.drawn, columns),
+        ("panels", config.panels, columns),
     ):
         if unknown := [name for name in wanted if name not in known]:
             raise BadConfiguration(f"experiment.published.{key}={unknown[0]}: {config.table} has {', '.join(known)}")

@@ -119,6 +119,13 @@ def test_arms_that_need_the_hub_are_left_out_where_nothing_is_downloaded():
         ExperimentConfig(name="x", columns={"changed": "changed"}, arms=arms, hub_arms=["three"])
 
 
+@pytest.mark.parametrize("key", ["drawn", "panels"])
+def test_figures_draw_published_columns_that_exist(key):
+    with pytest.raises(BadConfiguration, match=rf"experiment\.published\.{key}=nothing"):
+        published_for(PublishedConfig(table="selection_olmo", **{key: ["nothing"]}))
+    assert published_for(PublishedConfig(table="selection_olmo", **{key: ["c4-en"]}))
+
+
 # --- what is shipped --------------------------------------------------------------------------------------------------
 
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 from artifact_fixtures import build_scores
-from conftest import run_command, write_jsonl
+from conftest import files_of, run_command, write_jsonl
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from selection_fixtures import classifier_folder
 
+from analysis.selection import density
 from analysis.selection import stage as select_stage
 from analysis.selection.choosing import gumbel, keys, ranked, take
 from analysis.selection.density import Hashing, add, densities
@@ -238,11 +239,11 @@ def collision(distance: float, width: float) -> float:
 def test_densities_are_a_kernel_estimate():
     """Against the sum over all pairs of the probability that they share all hashes of a row."""
     documents = written(HUMAN + MACHINE, 60, 5) + written(HUMAN[:3], 20, 6, prefix="narrow")
-    density = DensityConfig(rows=3000, buckets=100_000, projections=3000, hashes=3, width=1.5)
+    sketch = DensityConfig(rows=3000, buckets=100_000, projections=3000, hashes=3, width=1.5)
     features = count_features(documents, BUCKETS)
-    hashing = Hashing(BUCKETS, density)
+    hashing = Hashing(BUCKETS, sketch)
     counter_DR = hashing(features)
-    sketch_RB = np.zeros((density.rows, density.buckets), np.int32)
+    sketch_RB = np.zeros((sketch.rows, sketch.buckets), np.int32)
     add(sketch_RB, counter_DR)
     assert (sketch_RB.sum(axis=1) == len(documents)).all()
     found = densities(sketch_RB, counter_DR, len(documents))
@@ -252,7 +253,7 @@ def test_densities_are_a_kernel_estimate():
     point_DB = np.sqrt(point_DB / point_DB.sum(axis=1, keepdims=True))
     distance_DD = np.sqrt(np.maximum(2 - 2 * point_DB @ point_DB.T, 0))
     np.fill_diagonal(distance_DD, 0)
-    kernel_DD = np.vectorize(lambda c: collision(c, density.width) ** density.hashes)(distance_DD)
+    kernel_DD = np.vectorize(lambda c: collision(c, sketch.width) ** sketch.hashes)(distance_DD)
     expected = kernel_DD.mean(axis=1)
     assert np.abs(found / expected - 1).max() < 0.12 and np.abs(found / expected - 1).mean() < 0.02
     assert np.corrcoef(found, expected)[0, 1] > 0.99
@@ -278,6 +279,30 @@ def test_rare_documents_are_drawn_more_often(tmp_path):
     raw = {"raw": write_jsonl(tmp_path / "raw.jsonl", rows)}
     drawn = [ids(selected(tmp_path, raw, method="density", documents=10, seed=seed)) for seed in range(3)]
     assert min(sum(name.startswith("rare") for name in names) for names in drawn) >= 5  # at random: 1
+
+
+def test_killed_densities_go_on_with_the_sketch_that_was_counted(corpora, tmp_path, monkeypatch):
+    settings = {"method": "density", "share": 0.5, "density": DensityConfig(rows=50, buckets=100)}
+    whole = select_stage.plan(config_for(tmp_path / "whole", corpora, **settings)).inputs["values"]
+    whole.ensure()
+    killed = select_stage.plan(config_for(tmp_path / "killed", corpora, **settings)).inputs["values"]
+    calls = []
+
+    def failing(*arguments):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(arguments)
+        return densities(*arguments)
+
+    monkeypatch.setattr(density, "densities", failing)
+    with pytest.raises(KeyboardInterrupt):
+        killed.ensure()
+    monkeypatch.setattr(density, "densities", densities)
+    monkeypatch.setattr(density, "add", lambda *arguments: pytest.fail("the sketch is counted again"))
+    again = select_stage.plan(config_for(tmp_path / "killed", corpora, **settings)).inputs["values"]
+    again.ensure()
+    found = [files_of(artifact.path, "values") for artifact in (whole, again)]
+    assert found[0] == found[1] and len(found[0]) > 3
 
 
 # --- whole selections -------------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def add(sketch_RB: NDArray[np.int32], counter_DR: NDArray[np.int32]) -> None:
 def densities(sketch_RB: NDArray[np.int32], counter_DR: NDArray[np.int32], documents: int) -> NDArray[np.float64]:
     """`density_D` of documents in a corpus of so many `documents`, from its sketch."""
     found_DR = sketch_RB[np.arange(sketch_RB.shape[0]), counter_DR]
-    return found_DR.mean(axis=1, dtype=np.float64) / documents
+    return found_DR.mean(axis=1, dtype=np.float64) / max(documents, 1)
 
 
 def build(workspace: Workspace, ngram_buckets: int, settings: DensityConfig) -> Result:

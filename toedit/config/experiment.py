@@ -19,6 +19,8 @@ class PublishedConfig:
     """Columns of that table; empty: all."""
     drawn: list[str] = field(default_factory=list)
     """Those of them that belong into the figure; without experiment.x they must be per cent of the tokens."""
+    panels: list[str] = field(default_factory=list)
+    """Those of them that have a panel of their own in a figure without experiment.x: numbers of any kind."""
 
 
 @dataclass
@@ -74,8 +76,11 @@ class ExperimentConfig:
             require(arm in self.arms, "experiment.hub_arms", arm, "is not among experiment.arms")
         swept = [sweep.partition("=")[0] for sweep in self.grid]
         require(self.x is None or self.x in swept, "experiment.x", self.x, "must be a key of experiment.grid")
-        for name in self.published.drawn if self.published.columns else ():
-            require(name in self.published.columns, "experiment.published.drawn", name, "is not among its columns")
+        named = self.published.table is not None
+        require(named or not self.published.panels, "experiment.published.panels", self.published.panels, "of no table")
+        for key in ("drawn", "panels") if self.published.columns else ():
+            for name in getattr(self.published, key):
+                require(name in self.published.columns, f"experiment.published.{key}", name, "is not among its columns")
         written = {f"experiment.arms.{arm}": overrides for arm, overrides in self.arms.items()}
         for key, overrides in (written | {"experiment.grid": self.grid}).items():
             for override in overrides:

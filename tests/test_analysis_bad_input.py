@@ -1,4 +1,4 @@
-"""Corpora that hardly are one, through every analysis, as whole commands: an answer, or one line that says what is wrong.
+"""Corpora that hardly are one, through every analysis, as whole commands: an answer, or one line that says why not.
 
 Another analysis is added by its name in ANALYSES.
 """

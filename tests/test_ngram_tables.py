@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_ngrams import counted
@@ -53,10 +52,9 @@ def bucket_of(*words: str) -> int:
     return int(hashlib.sha256(" ".join(words).encode()).hexdigest(), 16) % BUCKETS
 
 
-@pytest.mark.parametrize("by_document", [True, False])
-def test_tables_that_grow_count_what_a_counter_counts(by_document):
+def test_tables_that_grow_count_what_a_counter_counts():
     texts = some_texts(300, 400, seed=0)
-    tally = Tally(Words(), by_document)
+    tally = Tally(Words())
     one, two, in_two = Counter(), Counter(), Counter()
     for start in range(0, len(texts), 50):
         tally.add(texts[start : start + 50])
@@ -71,8 +69,7 @@ def test_tables_that_grow_count_what_a_counter_counts(by_document):
     assert dict(zip(names, count_V.tolist(), strict=True)) == one
     rows = tally.pairs.rows().T.tolist()
     assert {(names[first], names[second]): count for first, second, count, _ in rows} == two
-    if by_document:
-        assert {(names[first], names[second]): documents for first, second, _, documents in rows} == in_two
+    assert {(names[first], names[second]): documents for first, second, _, documents in rows} == in_two
 
 
 def test_buckets_are_those_of_data_selection_also_when_tables_grow():

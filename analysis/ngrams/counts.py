@@ -120,11 +120,11 @@ def prepare(hash: str, buckets: int) -> None:
 
 
 class Tally:
-    """Counts documents, batch by batch: their n-grams all together and, with `by_document`, those of each."""
+    """Counts documents, batch by batch: their n-grams all together, and those of each."""
 
-    def __init__(self, splitter: Splitter, by_document: bool = True) -> None:
+    def __init__(self, splitter: Splitter) -> None:
         self.splitter = splitter
-        self.units, self.pairs = UnitCounts(by_document), PairCounts(by_document)
+        self.units, self.pairs = UnitCounts(), PairCounts()
         self.documents = 0
 
     def add(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], Entries, PairEntries]:

@@ -9,8 +9,8 @@ seconds, one program after the other in every repeat, so that what else the mach
     counts       words and bi-grams of the corpus: `Counter.update` of a regular expression's words and their pairs
     features     the same, and hashed uni- and bi-grams of every document: a loop over each document's n-grams with
                  data-selection's hash, SHA-256
-    ours         the same work, in arrays: `Tally` without and with documents, and then `Hasher`, by either hash;
-                 in how many documents each n-gram is comes with it
+    ours         the same in arrays: `Tally`, and then `Hasher` by either hash. How often each document has each
+                 n-gram, and in how many documents it is, always come with it
     the stage    all of it from shards on disk to totals of the corpus: reading, counting, writing, merging
 
 What is compiled is compiled before. Writes below --work only.
@@ -67,7 +67,7 @@ class Ours:
     """The same in arrays: totals, and with a `hash` every document's buckets."""
 
     def __init__(self, hash: str | None) -> None:
-        self.tally = Tally(Words(), by_document=hash is not None)
+        self.tally = Tally(Words())
         self.hasher = Hasher(hash, _BUCKETS) if hash else None
 
     def __call__(self, batch: Sequence[Document]) -> None:

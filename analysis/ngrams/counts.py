@@ -30,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.ngrams.compiled import is_compiled
 from analysis.ngrams.hashing import Hasher
 from analysis.ngrams.tables import Entries, PairCounts, PairEntries, UnitCounts
 from analysis.ngrams.units import Splitter, Words, splitters
@@ -51,6 +52,7 @@ SCHEMAS = {
 }
 _BATCH_CHARACTERS = 1 << 20
 _HELD_BIGRAMS = 1 << 21
+"""Of a shard; more are written and the table begins anew."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def build_counts(workspace: Workspace, rules: Rules, processes: int | None) -> R
     shards = shard_paths(workspace.inputs["corpus"])
     pending = [path for path in shards if workspace.finished(path.name) is None]
     if pending:
-        prepare(rules)
+        prepare(rules.hash, rules.buckets)
     with Progress("count n-grams", sum(path.stat().st_size for path in pending), "bytes read") as progress:
         results = in_order(CountShard, (rules,), [(workspace.path, path) for path in pending], processes)
         for path, units in zip(pending, results, strict=True):
@@ -107,24 +109,22 @@ def build_counts(workspace: Workspace, rules: Rules, processes: int | None) -> R
     return result
 
 
-def prepare(rules: Rules) -> None:
+def prepare(hash: str, buckets: int) -> None:
     """Have everything compiled by this process, so that its workers find it done."""
-    from analysis.ngrams.compiled import is_compiled
-
     if not is_compiled():
         note("n-grams: compiling what counts them; this takes seconds, once on a machine")
     tally = Tally(Words())
     _, words, pairs = tally.add(["a b"])
-    responses(tally, Hasher(rules.hash, rules.buckets), words, pairs)
+    responses(tally, Hasher(hash, buckets), words, pairs)
     tally.pairs.rows()
 
 
 class Tally:
-    """Counts documents, batch by batch: their n-grams all together and, with `by_document`, those of each."""
+    """Counts documents, batch by batch: their n-grams all together, and those of each."""
 
-    def __init__(self, splitter: Splitter, by_document: bool = True) -> None:
+    def __init__(self, splitter: Splitter) -> None:
         self.splitter = splitter
-        self.units, self.pairs = UnitCounts(by_document), PairCounts(by_document)
+        self.units, self.pairs = UnitCounts(), PairCounts()
         self.documents = 0
 
     def add(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], Entries, PairEntries]:

@@ -149,13 +149,6 @@ def number_words(byte_C, wide_W, start_N, stop_N, begin, slot_S2, letter_C, offs
 
 
 @compiled
-def count_all(id_N, total_V4):
-    """How often each unit comes up."""
-    for n in range(len(id_N)):
-        total_V4[id_N[n], 0] += 1
-
-
-@compiled
 def count_units(id_N, first_D1, before, total_V4, document_E, unit_E, count_E):
     """How often each document has each unit; `total_V4` is count, documents, stamp, entry. The number of entries."""
     entries = 0
@@ -175,19 +168,7 @@ def count_units(id_N, first_D1, before, total_V4, document_E, unit_E, count_E):
 
 
 @compiled
-def neighbours(id_N, first_D1, document_E, first_E, second_E, count_E):
-    """Every pair of neighbours by itself; how many."""
-    entries = 0
-    for d in range(len(first_D1) - 1):
-        for n in range(first_D1[d] + 1, first_D1[d + 1]):
-            document_E[entries], count_E[entries] = d, 1
-            first_E[entries], second_E[entries] = id_N[n - 1], id_N[n]
-            entries += 1
-    return entries
-
-
-@compiled
-def neighbours_of_documents(id_N, first_D1, before, seen_S2, document_E, first_E, second_E, count_E):
+def neighbours(id_N, first_D1, before, seen_S2, document_E, first_E, second_E, count_E):
     """How often each document has each pair of neighbours; the number of entries, `before` of which there were before.
 
     `seen_S2` is a table for one document after the other, twice as long as the longest: key, then entry + 1 counted

@@ -98,18 +98,14 @@ class WordTable:
 
 
 class UnitCounts:
-    """Counts of units by number. Without `by_document` there are no entries, and no numbers of documents."""
+    """Counts of units by number."""
 
-    def __init__(self, by_document: bool) -> None:
-        self.by_document = by_document
+    def __init__(self) -> None:
         self._total_V4 = np.zeros((1 << 12, 4), np.int32)
 
     def add(self, id_N: NDArray[np.int32], first_D1: NDArray[np.int64], known: int, before: int) -> Entries:
         """Count a batch, whose first document is the `before`-th."""
         self._total_V4 = enlarged(self._total_V4, known)
-        if not self.by_document:
-            kernels.count_all(id_N, self._total_V4)
-            return Entries(*(np.zeros(0, np.int32) for _ in range(3)))
         document_E, unit_E, count_E = (np.empty(len(id_N), np.int32) for _ in range(3))
         entries = kernels.count_units(id_N, first_D1, before, self._total_V4, document_E, unit_E, count_E)
         return Entries(document_E[:entries], unit_E[:entries], count_E[:entries])
@@ -132,10 +128,9 @@ class PairEntries:
 
 
 class PairCounts:
-    """Counts of bi-grams. Without `by_document` every occurrence is an entry of its own, which is faster."""
+    """Counts of bi-grams: of each document in a small table first, then of all in a large one."""
 
-    def __init__(self, by_document: bool) -> None:
-        self.by_document = by_document
+    def __init__(self) -> None:
         self.known = 0
         self._slot_S2 = _empty(1 << 15, 2, np.uint64)
         self.bucket_S = np.zeros(1 << 15, np.int32)
@@ -146,14 +141,11 @@ class PairCounts:
     def add(self, id_N: NDArray[np.int32], first_D1: NDArray[np.int64]) -> PairEntries:
         """Count a batch."""
         found = [np.empty(len(id_N), np.int32) for _ in range(4)]
-        if self.by_document:
-            longest = int(np.diff(first_D1).max(initial=0))
-            while len(self._seen_S2) < 4 * longest:
-                self._seen_S2 = _empty(2 * len(self._seen_S2), 2, np.int64)
-            entries = kernels.neighbours_of_documents(id_N, first_D1, self._entries, self._seen_S2, *found)
-            self._entries += entries
-        else:
-            entries = kernels.neighbours(id_N, first_D1, *found)
+        longest = int(np.diff(first_D1).max(initial=0))
+        while len(self._seen_S2) < 4 * longest:
+            self._seen_S2 = _empty(2 * len(self._seen_S2), 2, np.int64)
+        entries = kernels.neighbours(id_N, first_D1, self._entries, self._seen_S2, *found)
+        self._entries += entries
         document_E, first_E, second_E, count_E = (column[:entries] for column in found)
         while self.known + entries > _FULL * len(self._slot_S2):
             larger_S2 = _empty(2 * len(self._slot_S2), 2, np.uint64)

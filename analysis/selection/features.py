@@ -5,7 +5,7 @@ the corpus: `id`, `words` (their number), `buckets` and `counts` (lists of the s
 and pairs of words fall into, ascending, and how often). Words and buckets are those of data-selection. Every method,
 size and seed shares them.
 
-Shapes: D documents, N words of a batch, V different ones, G different bi-grams, E different (document, bucket).
+Shapes: D documents, E different (document, bucket).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from analysis.ngrams.counts import batches
-from analysis.ngrams.hashing import buckets as hash_buckets
-from analysis.ngrams.units import words as split_words
+from analysis.ngrams.counts import Tally, batches, prepare, responses
+from analysis.ngrams.hashing import Hasher
+from analysis.ngrams.units import Words
 from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import Document, read_documents, shard_paths
@@ -69,6 +69,8 @@ def build_features(workspace: Workspace, buckets: int, processes: int | None) ->
     """Every shard that an earlier run has not finished."""
     shards = shard_paths(workspace.inputs["corpus"])
     pending = [path for path in shards if workspace.finished(path.name) is None]
+    if pending:
+        prepare(_HASH, buckets)
     with Progress("hash n-grams", sum(path.stat().st_size for path in pending), "bytes read") as progress:
         results = in_order(FeatureShard, (buckets,), [(workspace.path, path) for path in pending], processes)
         for path, words in zip(pending, results, strict=True):
@@ -104,26 +106,17 @@ class FeatureShard:
 
 def count_features(documents: Sequence[Document], buckets: int) -> Features:
     """The features of a batch; bi-grams never cross documents."""
-    units = split_words([document["text"] for document in documents])
-    bucket_V, hasher = hash_buckets(_HASH, units.names.to_pylist(), buckets)
-    within = units.document_N[1:] == units.document_N[:-1]
-    pairs = pa.array((units.id_N[:-1] * len(units.names) + units.id_N[1:])[within]).dictionary_encode()
-    first_G, second_G = np.divmod(pairs.dictionary.to_numpy().astype(np.int64), max(len(units.names), 1))
-    bucket_G = hasher(first_G, second_G)
-    key = np.concatenate(
-        [
-            units.document_N * buckets + bucket_V[units.id_N],
-            units.document_N[1:][within] * buckets + bucket_G[pairs.indices.to_numpy()],
-        ]
-    )
-    key_E, count_E = np.unique(key, return_counts=True)
+    tally, hasher = Tally(Words()), Hasher(_HASH, buckets)
+    words_D, words, pairs = tally.add([document["text"] for document in documents])
+    document_E, bucket_E, count_E = responses(tally, hasher, words, pairs)
+    key_E, entry_E = np.unique(document_E.astype(np.int64) * buckets + bucket_E, return_inverse=True)
     document_E, bucket_E = np.divmod(key_E, buckets)
     return Features(
         ids=[document["id"] for document in documents],
-        words_D=np.bincount(units.document_N, minlength=len(documents)),
+        words_D=words_D,
         offset_D1=np.searchsorted(document_E, np.arange(len(documents) + 1)),
         bucket_E=bucket_E.astype(np.int32),
-        count_E=count_E.astype(np.int32),
+        count_E=np.bincount(entry_E, count_E, minlength=len(key_E)).astype(np.int32),
     )
 
 

@@ -51,6 +51,8 @@ class Settings:
     unit_fields: tuple[str, ...]
     seed: int
     device: str
+    dtype: str
+    """Of the prior, where it embeds."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Embedded:
 def plan_embeddings(corpus: Artifact, encoder: Artifact, config: Config) -> Artifact:
     """The embeddings of documents of `corpus`."""
     analysis = config.analysis
-    settings = Settings(analysis.embeddings, tuple(analysis.unit_fields), analysis.seed, config.scorer.device)
+    settings = Settings(
+        analysis.embeddings, tuple(analysis.unit_fields), analysis.seed, config.scorer.device, config.score.dtype
+    )
     return Artifact(
         kind="embeddings",
         name=f"{corpus.name}.{encoder.name}",
@@ -76,6 +80,7 @@ def plan_embeddings(corpus: Artifact, encoder: Artifact, config: Config) -> Arti
             "max_tokens": analysis.embeddings.max_tokens,
             "unit_fields": list(analysis.unit_fields),
             "seed": analysis.seed,
+            **({"dtype": config.score.dtype} if analysis.embeddings.model is None else {}),
         },
         inputs={"corpus": corpus, "model": encoder},
         root=Path(config.artifacts),
@@ -97,6 +102,7 @@ def build_embeddings(workspace: Workspace, settings: Settings) -> Result:
                 embeddings.max_tokens,
                 embeddings.batch_documents,
                 settings.device,
+                settings.dtype,
             )
         for path in pending:
             documents = [document for document in read_documents(path) if document["id"] in drawn[path]]

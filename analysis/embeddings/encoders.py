@@ -67,10 +67,12 @@ def plan_encoder(config: Config) -> Artifact:
     return _folder(path, root)
 
 
-def load_encoder(folder: Path, is_prior: bool, max_tokens: int, batch_documents: int, device: str) -> Encoder:
-    """The encoder, ready to embed; at most `max_tokens` tokens of a text are read."""
+def load_encoder(
+    folder: Path, is_prior: bool, max_tokens: int, batch_documents: int, device: str, dtype: str
+) -> Encoder:
+    """The encoder, ready to embed; at most `max_tokens` tokens of a text are read. `dtype` is the prior's."""
     if is_prior:
-        return PriorStates(model_folder(folder), max_tokens, batch_documents, device)
+        return PriorStates(model_folder(folder), max_tokens, batch_documents, device, dtype)
     return SentenceEncoder(folder, max_tokens, batch_documents, device)
 
 
@@ -105,7 +107,7 @@ class SentenceEncoder:
 class PriorStates:
     """The mean of a causal language model's last hidden states over a text's tokens."""
 
-    def __init__(self, folder: Path, max_tokens: int, batch_documents: int, device: str) -> None:
+    def __init__(self, folder: Path, max_tokens: int, batch_documents: int, device: str, dtype: str) -> None:
         import torch
 
         from toedit.scorers.torch import find_device, load_causal_lm
@@ -113,7 +115,7 @@ class PriorStates:
 
         self.tokenizer = load_tokenizer(folder)
         self.device = find_device(device)
-        self.model = load_causal_lm(folder, torch.float32).to(self.device).eval()
+        self.model = load_causal_lm(folder, getattr(torch, dtype)).to(self.device).eval()
         context = model_shape(folder).context
         self.length = min(max_tokens, context or max_tokens)
         self.batch_documents = batch_documents

@@ -29,11 +29,11 @@ import numpy as np
 from analysis.other import plan_other
 from analysis.prior_quality.calibration_counts import TAIL_EDGES, Layout, count
 from analysis.prior_quality.calibration_table import notes, readable_table, tidy_rows
-from analysis.prior_quality.scored_corpora import Floats, Works, estimated, resampled, shown_name
+from analysis.prior_quality.scored_corpora import Floats, Works, estimated, resampled
 from analysis.table_files import write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, PriorQualityConfig
-from toedit.console import Progress, say, table
+from toedit.console import Progress, printable, say, table
 from toedit.documents import shard_name
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.workspace import Result, Workspace, read_manifest, write_json
@@ -108,11 +108,11 @@ def build(workspace: Workspace, analysis: AnalysisConfig) -> Result:
             works = Works(workspace.inputs[corpus], analysis.unit_fields)
             sum_GS = count(workspace.inputs[scores], workspace.inputs[corpus], works, quality, progress)
             counted.append((sum_GS, works))
-    names = [shown_name(entry["inputs"]["corpus"]["name"]) for entry in manifests]
+    names = [printable(entry["inputs"]["corpus"]["name"]) for entry in manifests]
     if len(names) == 2 and names[0] == names[1]:
         names = [f"{names[0]} (corpus)", f"{names[1]} (other)"]
     summary = summarize(counted, names, layout, analysis)
-    summary["prior"] = shown_name(manifests[0]["inputs"]["prior"]["name"])
+    summary["prior"] = printable(manifests[0]["inputs"]["prior"]["name"])
     tidy, reliability = tidy_rows(summary), reliability_rows(summary)
     with workspace.shard(shard_name(0), *OUTPUTS, *(f"{NAME}.{extension}" for extension in FORMATS)) as (paths, _):
         write_markdown(paths[0], readable_table(summary))

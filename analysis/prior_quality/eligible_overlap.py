@@ -40,11 +40,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.prior_quality.eligible_overlap_table import BASES, notes, readable_table, tidy_rows
-from analysis.prior_quality.scored_corpora import Floats, Works, estimated, resampled, shown_name
+from analysis.prior_quality.scored_corpora import Floats, Works, estimated, resampled
 from analysis.table_files import write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
-from toedit.console import Progress, say, table
+from toedit.console import Progress, printable, say, table
 from toedit.documents import shard_name, shard_paths
 from toedit.editing import is_eligible
 from toedit.errors import BadConfiguration, UnusableInput, naming
@@ -115,10 +115,10 @@ def build(workspace: Workspace, analysis: AnalysisConfig) -> Result:
     if not count_GQ24[:, :, 0, _SCORED].any():
         raise UnusableInput(f"{workspace.inputs['corpus']}: no byte that both priors scored, so there is no overlap")
     summary = summarize(count_GQ24, works, thresholds, analysis)
-    priors = [shown_name(entry["inputs"]["prior"]["name"]) for entry in manifests]
+    priors = [printable(entry["inputs"]["prior"]["name"]) for entry in manifests]
     if priors[0] == priors[1]:
         priors = [f"{priors[0]} (prior)", f"{priors[1]} (other_prior)"]
-    summary |= {"priors": priors, "corpus": shown_name(manifests[0]["inputs"]["corpus"]["name"])}
+    summary |= {"priors": priors, "corpus": printable(manifests[0]["inputs"]["corpus"]["name"])}
     summary |= {"tokens": tokens[:2].tolist(), "same_tokens": int(tokens[2])}
     tidy, shown = tidy_rows(summary), readable_table(summary)
     with workspace.shard(shard_name(0), *OUTPUTS, *(f"{NAME}.{extension}" for extension in FORMATS)) as (paths, _):

@@ -34,7 +34,8 @@ def draw(summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
         axis.set_xlim(-0.5, len(summary["thresholds"]) - 0.5)
         axis.set_xlabel("threshold p: bytes in tokens with P >= p")
         axis.set_ylabel("share of bytes")
-        axis.set_ylim(0, max(1.1 * axis.get_ylim()[1], 0.05) if axis.get_ylim()[1] < 0.9 else 1.02)
+        top = min(max(1.1 * axis.get_ylim()[1], 0.05), 1.03)
+        axis.set_ylim(-0.025 * top, top)  # markers at 0 stay whole
         axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
         first, second = (_plain(name) for name in summary["priors"])

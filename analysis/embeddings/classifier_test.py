@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.intervals import LEAST_UNITS
 from analysis.two_sample import Estimate, interval
 from toedit.units import draw_counts
 
@@ -48,6 +49,8 @@ def separate(
     value = float(area(score_N, is_second_N, fold_N, ones_1N)[0])
     if not np.isfinite(value):
         return None
+    if min(works) < LEAST_UNITS:
+        return Estimate(value)
     generator = np.random.default_rng([seed, _BOOTSTRAP])
     drawn = []
     for start in range(0, resamples, _BATCH):

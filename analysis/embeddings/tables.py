@@ -63,7 +63,7 @@ def notes(summary: Summary) -> list[str]:
         if entry["units"] < 2:
             lines.append(f"{entry['name']} is a single {_word(entry)}: nothing can be compared with it.")
         elif entry["units"] < LEAST_UNITS:
-            lines.append(f"{entry['name']} has fewer than {LEAST_UNITS} {_word(entry)}s: distances have no interval.")
+            lines.append(f"{entry['name']} has fewer than {LEAST_UNITS} {_word(entry)}s: there is no interval.")
     sizes = [entry["documents"] / entry["units"] for entry in corpora]
     if max(sizes) > 1.5 * min(sizes):
         written = ", ".join(f"{size:.3g}" for size in sizes)

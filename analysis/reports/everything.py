@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from analysis.page.edits import edit_page
 from analysis.page.page import write_page
 from analysis.reports import one
 from analysis.reports.cells import Cell, Report, report_from
+from analysis.reports.parts import forget_plans
 from analysis.table_files import write_csv
 from toedit.artifacts import Artifact
 from toedit.config import Config
@@ -56,10 +57,12 @@ def plan(config: Config) -> Artifact:
     if unknown := [name for name in config.report.only if name not in known]:
         raise BadConfiguration(f"report.only={unknown[0]}: there are {', '.join(known)}")
     names = config.report.only or known
-    shared = ["stage=report", *given, f"dry_run={str(config.dry_run).lower()}"]
+    flags = [f"{key}={str(getattr(config, key)).lower()}" for key in ("dry_run", "build_missing")]
+    shared = ["stage=report", *given, *flags]
     configs = {name: compose_point([*shared, f"report={name}"]) for name in names}
     if config.build_missing and not config.dry_run:
         _build_experiments(configs, given)  # what fails is left out, and decides what the page is made of
+        configs = {name: replace(each, build_missing=False) for name, each in configs.items()}
     inputs = {name: one.plan_from(each, given, allow_missing=not config.dry_run) for name, each in configs.items()}
     edited = _edited(config)
     return Artifact(
@@ -90,6 +93,7 @@ def _build_experiments(configs: dict[str, Config], given: Sequence[str]) -> None
                 if error.exit_code == 75:
                     raise
                 note(f"{name}: not built: {error}")
+    forget_plans()
 
 
 def _edited(config: Config) -> Artifact | None:

@@ -58,10 +58,18 @@ def for_parts(given: Sequence[str]) -> list[str]:
 
 
 def plan_parts(config: Config, given: Sequence[str]) -> list[Part]:
-    """The parts of the report that `config` names, planned; one that cannot be carries its failure."""
-    return [
-        plan_part(name, part, given, config.scale.name, config.dry_run) for name, part in config.report.parts.items()
-    ]
+    """The parts of the report that `config` names, planned; one that cannot be carries its failure.
+
+    With `build_missing` those that are not there are planned to be built.
+    """
+    parts = []
+    for name, part in config.report.parts.items():
+        planned = plan_part(name, part, given, config.scale.name)
+        published_of(planned)  # a table that is not there is refused before anything is built
+        if config.build_missing and not config.dry_run and planned.artifact is not None and not planned.is_there:
+            planned = plan_part(name, part, given, config.scale.name, to_build=True)
+        parts.append(planned)
+    return parts
 
 
 def plan_from(config: Config, given: Sequence[str], allow_missing: bool = False) -> Artifact:

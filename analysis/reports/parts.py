@@ -69,8 +69,11 @@ class Part:
         return "" if self.name == "main" else self.name
 
 
-def plan_part(name: str, part: PartConfig, given: Sequence[str], scale: str, dry_run: bool = False) -> Part:
-    """Plan the experiment of a part. `given` is the command line without what concerns the report itself."""
+def plan_part(name: str, part: PartConfig, given: Sequence[str], scale: str, to_build: bool = False) -> Part:
+    """Plan the experiment of a part. `given` is the command line without what concerns the report itself.
+
+    Planned as a dry run, which builds nothing and finds what is finished, unless it is there `to_build` it.
+    """
     if part.experiment is None:
         return Part(name, part, scale, "")
     own = [f"experiment={part.experiment}", *part.overrides]
@@ -78,11 +81,16 @@ def plan_part(name: str, part: PartConfig, given: Sequence[str], scale: str, dry
         others = [override for override in given if not override.startswith("scale=")]
         return Part(name, part, scale, _typed([*own, f"scale={part.scales[0]}", *others]))
     overrides = [*own, *given]
-    planned = _planned(tuple(overrides), dry_run, str(Path.cwd()))
+    planned = _planned(tuple(overrides), not to_build, str(Path.cwd()))
     if isinstance(planned, ToEditError):
         return Part(name, part, scale, _typed(overrides), failure=planned)
     experiment, artifact = planned
     return Part(name, part, scale, _typed(overrides), experiment, artifact)
+
+
+def forget_plans() -> None:
+    """Something was built: what was planned before it may be known by another name now."""
+    _planned.cache_clear()
 
 
 @cache

@@ -4,7 +4,7 @@
     .venv/bin/python scripts/benchmark_ngrams.py --repeats 5
 
 Without --text the embedded documentation is read. Texts lie in memory, in the batches that a worker counts. In CPU
-seconds, one program after the other in every repeat, so that what else the machine does falls on all of them:
+seconds, one program after the other in every repeat, each in a process of its own:
 
     counts       words and bi-grams of the corpus: `Counter.update` of a regular expression's words and their pairs
     features     the same, and hashed uni- and bi-grams of every document: a loop over each document's n-grams with
@@ -24,8 +24,10 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from hashlib import sha256
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -92,24 +94,14 @@ def main() -> None:
     local = CorpusConfig(kind="local", path=arguments.text)
     corpus = plan_corpus(local if arguments.text else CorpusConfig(), work)
     corpus.ensure()
-    texts = [batch for path in shard_paths(corpus.path) for batch in batches(read_documents(path))]
-    size = sum(len(document["text"].encode()) for batch in texts for document in batch)
-    print(f"{size / 1e6:.1f} MB in {len(texts)} batches", flush=True)
-    programs: dict[str, Callable[[], Any]] = {
-        "counts": lambda: Loop(False),
-        "ours, counts": lambda: Ours(None),
-        "features": lambda: Loop(True),
-        "ours, features (mixed)": lambda: Ours("mixed"),
-        "ours, features (sha256)": lambda: Ours("sha256"),
-    }
-    for prepared in programs.values():
-        seconds_of(prepared(), texts[:1])
-    found = [{name: seconds_of(new(), texts) for name, new in programs.items()} for _ in range(arguments.repeats)]
-    for name in programs:
+    size = sum(len(document["text"].encode()) for path in shard_paths(corpus.path) for document in read_documents(path))
+    print(f"{size / 1e6:.1f} MB", flush=True)
+    found = [{name: in_a_process(name, corpus.path) for name in PROGRAMS} for _ in range(arguments.repeats)]
+    for name in PROGRAMS:
         seconds = [row[name] for row in found]
         median, fastest = (size / 1e6 / value for value in (statistics.median(seconds), min(seconds)))
         print(f"  {name:<24} {median:7.2f} MB/s, at best {fastest:.2f}")
-    for name in programs:
+    for name in PROGRAMS:
         if name.startswith("ours"):
             loop = "features" if "features" in name else "counts"
             ratios = [row[loop] / row[name] for row in found]
@@ -128,12 +120,30 @@ def main() -> None:
           f"counts on disk: {stored / size:.2f} of the text")  # fmt: skip
 
 
-def seconds_of(program: Any, texts: Sequence[Sequence[Document]]) -> float:
-    """CPU seconds over all batches, totals included."""
-    started = time.process_time()
-    for batch in texts:
-        program(batch)
-    program.totals()
+PROGRAMS: dict[str, Callable[[], Any]] = {
+    "counts": lambda: Loop(False),
+    "ours, counts": lambda: Ours(None),
+    "features": lambda: Loop(True),
+    "ours, features (mixed)": lambda: Ours("mixed"),
+    "ours, features (sha256)": lambda: Ours("sha256"),
+}
+
+
+def in_a_process(name: str, corpus: Path) -> float:
+    """CPU seconds of a program in a process of its own: nobody inherits the memory that another has left in pieces."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(measure, name, corpus).result()
+
+
+def measure(name: str, corpus: Path) -> float:
+    """CPU seconds of a program over all batches, totals included; it has seen one batch before."""
+    texts = [batch for path in shard_paths(corpus) for batch in batches(read_documents(path))]
+    for part in (texts[:1], texts):
+        program = PROGRAMS[name]()
+        started = time.process_time()
+        for batch in part:
+            program(batch)
+        program.totals()
     return time.process_time() - started
 
 

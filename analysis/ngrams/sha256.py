@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 
 from analysis.ngrams.compiled import compiled, inlined
 
+LANES = 16
+"""So many short messages are hashed side by side, in the processor's vector registers."""
+_AWAITED = -1
+
 Scratch = tuple[NDArray[np.uint32], NDArray[np.uint32], NDArray[np.uint8]]
 
 
@@ -55,29 +59,64 @@ def hash_words(known, letter_C, offset_V1, hash_V, scratch):
 def word_buckets(known, letter_C, offset_V1, bucket_V, buckets, scratch):
     """All of SHA-256 modulo the buckets, of the words from the `known`-th on."""
     _, state_8, message_C = scratch
+    power_8 = _powers(buckets)
     for v in range(known, len(bucket_V)):
         size = _put(message_C, 0, letter_C, offset_V1[v], offset_V1[v + 1])
         sha256(size, scratch)
-        bucket_V[v] = _remainder(state_8, buckets)
+        bucket_V[v] = _remainder(state_8, power_8, buckets)
 
 
 @compiled
 def pair_buckets(slot_E, first_E, second_E, known_S, bucket_E, letter_C, offset_V1, buckets, scratch):
     """The same of the bi-grams of entries: two words with a space between; `known_S` remembers bucket + 1."""
+    new_G, new = np.empty(len(slot_E), np.int32), 0
+    for e in range(len(slot_E)):
+        if known_S[slot_E[e]] == 0:
+            known_S[slot_E[e]] = _AWAITED
+            new_G[new] = e
+            new += 1
+    word_L, state_L, power_8 = np.empty(64 * LANES, np.uint32), np.empty(8 * LANES, np.uint32), _powers(buckets)
     _, state_8, message_C = scratch
+    lane_G, lanes = np.empty(LANES, np.int32), 0
+    for g in range(new):
+        first, second = first_E[new_G[g]], second_E[new_G[g]]
+        size = offset_V1[first + 1] - offset_V1[first] + 1 + offset_V1[second + 1] - offset_V1[second]
+        if size <= 55:  # one block with its length: hashed beside others
+            for i in range(16):
+                word_L[i * LANES + lanes] = 0
+            _put_lane(word_L, lanes, 0, letter_C, offset_V1[first], offset_V1[first + 1])
+            space = offset_V1[first + 1] - offset_V1[first]
+            word_L[(space >> 2) * LANES + lanes] |= uint32(0x20) << uint32(24 - 8 * (space & 3))
+            _put_lane(word_L, lanes, space + 1, letter_C, offset_V1[second], offset_V1[second + 1])
+            word_L[(size >> 2) * LANES + lanes] |= uint32(0x80) << uint32(24 - 8 * (size & 3))
+            word_L[15 * LANES + lanes] = uint32(8 * size)
+            lane_G[lanes] = slot_E[new_G[g]]
+            lanes += 1
+        else:
+            place = _put(message_C, 0, letter_C, offset_V1[first], offset_V1[first + 1])
+            message_C[place] = 32
+            _put(message_C, place + 1, letter_C, offset_V1[second], offset_V1[second + 1])
+            sha256(size, scratch)
+            known_S[slot_E[new_G[g]]] = _remainder(state_8, power_8, buckets) + uint64(1)
+        if lanes == LANES or (g == new - 1 and lanes > 0):
+            for lane in range(lanes, LANES):  # of no use, but no rubbish either
+                for i in range(16):
+                    word_L[i * LANES + lane] = 0
+            sha256_lanes(word_L, state_L)
+            for lane in range(lanes):
+                for i in range(8):
+                    state_8[i] = state_L[i * LANES + lane]
+                known_S[lane_G[lane]] = _remainder(state_8, power_8, buckets) + uint64(1)
+            lanes = 0
     for e in range(len(slot_E)):
-        bucket_E[e] = known_S[slot_E[e]]
-    for e in range(len(slot_E)):
-        if bucket_E[e] == 0:
-            if known_S[slot_E[e]] == 0:
-                first, second = first_E[e], second_E[e]
-                size = _put(message_C, 0, letter_C, offset_V1[first], offset_V1[first + 1])
-                message_C[size] = 32
-                size = _put(message_C, size + 1, letter_C, offset_V1[second], offset_V1[second + 1])
-                sha256(size, scratch)
-                known_S[slot_E[e]] = _remainder(state_8, buckets) + uint64(1)
-            bucket_E[e] = known_S[slot_E[e]]
-        bucket_E[e] -= 1
+        bucket_E[e] = known_S[slot_E[e]] - 1
+
+
+@compiled
+def _put_lane(word_L, lane, size, letter_C, start, stop):
+    for place in range(start, stop):
+        at = size + place - start
+        word_L[(at >> 2) * LANES + lane] |= uint32(letter_C[place]) << uint32(24 - 8 * (at & 3))
 
 
 @compiled
@@ -88,11 +127,24 @@ def _put(message_C, size, letter_C, start, stop):
 
 
 @compiled
-def _remainder(state_8, buckets):
-    remainder = uint64(0)
-    for word in state_8:
-        remainder = ((remainder << uint64(32)) | uint64(word)) % buckets
-    return remainder
+def _powers(buckets):
+    """2^224, 2^192, ..., 1 modulo the buckets."""
+    power_8 = np.ones(8, np.uint64)
+    for i in range(6, -1, -1):
+        power_8[i] = (power_8[i + 1] << uint64(32)) % buckets
+    return power_8
+
+
+@compiled
+def _remainder(state_8, power_8, buckets):
+    """The hash modulo the buckets: its words by their powers of two."""
+    total = uint64(0)
+    for i in range(8):
+        if buckets < 1 << 28:  # eight such products are less than 2^64
+            total += uint64(state_8[i]) * power_8[i]
+        else:
+            total = (total + uint64(state_8[i]) * power_8[i]) % buckets
+    return total % buckets
 
 
 def _primes(count: int) -> list[int]:
@@ -177,3 +229,49 @@ def sha256(size, scratch):
         state_8[5] += f
         state_8[6] += g
         state_8[7] += h
+
+
+@compiled
+def sha256_lanes(word_L, state_L):
+    """SHA-256 of LANES messages of one block each: words 0 to 15 of all in `word_L`, lane beside lane."""
+    for i in range(16, 64):
+        for lane in range(LANES):
+            early, late = word_L[(i - 15) * LANES + lane], word_L[(i - 2) * LANES + lane]
+            one = _turn(early, 7) ^ _turn(early, 18) ^ (early >> uint32(3))
+            two = _turn(late, 17) ^ _turn(late, 19) ^ (late >> uint32(10))
+            before = word_L[(i - 16) * LANES + lane] + word_L[(i - 7) * LANES + lane]
+            word_L[i * LANES + lane] = uint32(before + one + two)
+    for i in range(8):
+        state_L[i * LANES : (i + 1) * LANES] = _BEGIN_8[i]
+    for i in range(0, 64, 8):
+        _round_lanes(state_L, word_L, i, 0, 1, 2, 3, 4, 5, 6, 7)
+        _round_lanes(state_L, word_L, i + 1, 7, 0, 1, 2, 3, 4, 5, 6)
+        _round_lanes(state_L, word_L, i + 2, 6, 7, 0, 1, 2, 3, 4, 5)
+        _round_lanes(state_L, word_L, i + 3, 5, 6, 7, 0, 1, 2, 3, 4)
+        _round_lanes(state_L, word_L, i + 4, 4, 5, 6, 7, 0, 1, 2, 3)
+        _round_lanes(state_L, word_L, i + 5, 3, 4, 5, 6, 7, 0, 1, 2)
+        _round_lanes(state_L, word_L, i + 6, 2, 3, 4, 5, 6, 7, 0, 1)
+        _round_lanes(state_L, word_L, i + 7, 1, 2, 3, 4, 5, 6, 7, 0)
+    for i in range(8):
+        for lane in range(LANES):
+            state_L[i * LANES + lane] = uint32(state_L[i * LANES + lane] + _BEGIN_8[i])
+
+
+@inlined
+def _round_lanes(state_L, word_L, i, a, b, c, d, e, f, g, h):
+    """`_round` in every lane; a to h are rows of `state_L`."""
+    constant = _ROUND_64[i]
+    for lane in range(LANES):
+        fourth, eighth = _round(
+            state_L[a * LANES + lane],
+            state_L[b * LANES + lane],
+            state_L[c * LANES + lane],
+            state_L[d * LANES + lane],
+            state_L[e * LANES + lane],
+            state_L[f * LANES + lane],
+            state_L[g * LANES + lane],
+            state_L[h * LANES + lane],
+            word_L[i * LANES + lane],
+            constant,
+        )
+        state_L[d * LANES + lane], state_L[h * LANES + lane] = fourth, eighth

@@ -130,7 +130,7 @@ STAGES = {
         "analysis.reports.stage",
         "finished experiments and evaluations",
         "a table or figure of the paper beside its own numbers, with verdicts; report=all: one page of everything",
-        "python run.py stage=report report=table15 build_missing=true",
+        "python run.py stage=report report=table15 build_missing=true experiment.seeds=[0] scale.sample_documents=200",
     ),
     "experiment": Stage(
         "analysis.experiment",

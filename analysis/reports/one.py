@@ -25,7 +25,16 @@ from pathlib import Path
 
 from analysis.reports import curves
 from analysis.reports.cells import VERDICTS, Cell, Report
-from analysis.reports.parts import Part, cells_of_part, folder_of_picture, plan_part, published_of, read_part
+from analysis.reports.parts import (
+    Found,
+    Part,
+    cells_of_part,
+    folder_of_picture,
+    plan_part,
+    published_of,
+    read_part,
+    typed,
+)
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import Config
@@ -102,12 +111,14 @@ def plan_from(config: Config, given: Sequence[str], allow_missing: bool = False)
         inputs={part.name: part.artifact for part in used if part.artifact is not None},
         root=Path(config.artifacts),
         out=Path(config.out) if config.out else None,
-        build=partial(build, config=config, parts=parts, allowed=[part.name for part in used]),
+        build=partial(build, config=config, parts=parts, allowed=[part.name for part in used], given=given),
     )
 
 
-def build(workspace: Workspace, config: Config, parts: Sequence[Part], allowed: Sequence[str]) -> Result:
-    made, found = make_report(config, parts, allowed)
+def build(
+    workspace: Workspace, config: Config, parts: Sequence[Part], allowed: Sequence[str], given: Sequence[str]
+) -> Result:
+    made, found = make_report(config, parts, allowed, given)
     shown = readable_table(made)
     outputs = [*TABLES, *(f"{stem}.{extension}" for stem in made.pictures for extension in FORMATS)]
     with workspace.shard(shard_name(0), *outputs) as ((markdown, latex, wide, tidy, structured, *pictures), _):
@@ -135,9 +146,13 @@ def build(workspace: Workspace, config: Config, parts: Sequence[Part], allowed: 
     return Result(counts=counts, rows={"cells.csv": len(made.cells)})
 
 
-def make_report(config: Config, parts: Sequence[Part], allowed: Sequence[str]):  # type: ignore[no-untyped-def]
+def make_report(
+    config: Config, parts: Sequence[Part], allowed: Sequence[str], given: Sequence[str]
+) -> tuple[Report, dict[str, Found]]:
     """(report, {picture: the finished part it is of}) of the parts in `allowed`; the others are not run."""
-    cells, pictures, sources = [], {}, []
+    cells: list[Cell] = []
+    pictures: dict[str, Found] = {}
+    sources: list[str] = []
     for part in parts:
         found = read_part(part) if part.name in allowed else None
         cells += cells_of_part(part, found, config.report.tolerance)
@@ -152,7 +167,7 @@ def make_report(config: Config, parts: Sequence[Part], allowed: Sequence[str]): 
         title=config.report.title,
         kind=config.report.kind,
         scale=config.scale.name,
-        command=f"python run.py stage=report report={config.report.name} scale={config.scale.name}",
+        command=typed(["stage=report", f"report={config.report.name}", *given]),
         cells=cells,
         published_sources=list(dict.fromkeys(sources)),
         notes=list(config.report.notes),

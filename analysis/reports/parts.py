@@ -79,13 +79,13 @@ def plan_part(name: str, part: PartConfig, given: Sequence[str], scale: str, to_
     own = [f"experiment={part.experiment}", *part.overrides]
     if part.scales and scale not in part.scales:
         others = [override for override in given if not override.startswith("scale=")]
-        return Part(name, part, scale, _typed([*own, f"scale={part.scales[0]}", *others]))
+        return Part(name, part, scale, typed([*own, f"scale={part.scales[0]}", *others]))
     overrides = [*own, *given]
     planned = _planned(tuple(overrides), not to_build, str(Path.cwd()))
     if isinstance(planned, ToEditError):
-        return Part(name, part, scale, _typed(overrides), failure=planned)
+        return Part(name, part, scale, typed(overrides), failure=planned)
     experiment, artifact = planned
-    return Part(name, part, scale, _typed(overrides), experiment, artifact)
+    return Part(name, part, scale, typed(overrides), experiment, artifact)
 
 
 def forget_plans() -> None:
@@ -108,7 +108,7 @@ def _planned(
         return known
 
 
-def _typed(overrides: Sequence[str]) -> str:
+def typed(overrides: Sequence[str]) -> str:
     """The command as a user types it in a shell."""
     import shlex
 

@@ -107,6 +107,8 @@ class ScaleConfig:
     """Tokens that the prior writes where there is no synthetic corpus: enough for a mixture and what is held out."""
     pool_tokens: int = 200_000
     """The same where a part of it is then selected."""
+    held_out: list[str] = field(default_factory=list)
+    """What an experiment on tasks measures perplexity on at scale=tiny, which has no tasks: human, synthetic."""
     downloads: bool = False
     """Whether arms that need a model of the hub are run."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])

@@ -120,6 +120,12 @@ STAGES = {
         "(Figure 4B), density, the prior's calibration",
         "python run.py stage=analyze analysis=token_probability",
     ),
+    "theory": Stage(
+        "analysis.theory.stage",
+        "nothing; a corpus, where a study is about real text",
+        "a figure or table of the statistics of model collapse: bounds, simulations, small language models",
+        "python run.py stage=theory theory=bound theory.d=10 theory.T=200 theory.masks=fresh theory.share=0.125",
+    ),
     "eval": Stage(
         "eval.stage",
         "a model, and text sets or tasks",

@@ -26,6 +26,12 @@ from toedit.config.reporting import PartConfig, ReportConfig, StatementConfig
 from toedit.config.selecting import ClassifierConfig, DensityConfig, SelectConfig
 from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig, SftConfig, TemplateConfig
 from toedit.config.synthesis import SynthesisConfig
+from toedit.config.theory import TheoryConfig
+from toedit.config.theory_generations import GenerationsConfig
+from toedit.config.theory_next_token import NextTokenConfig, SafeMixConfig
+from toedit.config.theory_sequences import BeyondTextConfig
+from toedit.config.theory_threshold import ThresholdConfig
+from toedit.config.theory_transformer import TransformerStudyConfig
 from toedit.config.tokens import TokensConfig
 from toedit.config.training import ModelConfig, RecipeConfig, TrackerConfig, TrainerConfig
 
@@ -34,6 +40,7 @@ __all__ = [
     "AnalysisConfig",
     "ArtifactConfig",
     "BaseConfig",
+    "BeyondTextConfig",
     "CheckpointConfig",
     "ClassifierConfig",
     "ColumnsConfig",
@@ -47,9 +54,11 @@ __all__ = [
     "EvalConfig",
     "ExecutionConfig",
     "ExperimentConfig",
+    "GenerationsConfig",
     "LlamaFactoryConfig",
     "MixConfig",
     "ModelConfig",
+    "NextTokenConfig",
     "NgramsConfig",
     "PartConfig",
     "PlanConfig",
@@ -58,6 +67,7 @@ __all__ = [
     "PublishedConfig",
     "RecipeConfig",
     "ReportConfig",
+    "SafeMixConfig",
     "ScaleConfig",
     "ScoreConfig",
     "ScorerConfig",
@@ -71,10 +81,13 @@ __all__ = [
     "TagsConfig",
     "TaskConfig",
     "TemplateConfig",
+    "TheoryConfig",
+    "ThresholdConfig",
     "TokensConfig",
     "TrackerConfig",
     "TrainerConfig",
     "TrainingConfig",
+    "TransformerStudyConfig",
 ]
 
 
@@ -156,6 +169,8 @@ class Config:
     """What eval measures."""
     report: ReportConfig = field(default_factory=ReportConfig)
     """Which table or figure report makes, and of what."""
+    theory: TheoryConfig = field(default_factory=TheoryConfig)
+    """What theory computes."""
     seed: int = 0
     """Root of every seed."""
     artifacts: str = "artifacts"

@@ -1,0 +1,1 @@
+"""The statistics of model collapse: simulators, exact engines, formulas with their status, studies of small models."""

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toedit.editing import Draws, Floats, Ints, resample
 from toedit.uniforms import document_keys, uniforms

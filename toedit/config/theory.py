@@ -35,7 +35,7 @@ THEORIES = (
 
 @dataclass
 class TheoryConfig:
-    """What `stage=theory` computes: studies of linear regression (Zhu et al. 2025) and token models (Seddik et al. 2024)."""
+    """What `stage=theory` computes: linear regression (Zhu et al. 2025), token models (Seddik et al. 2024)."""
 
     name: str = "bound"
     """The study; docs/theory.md describes them."""

@@ -8,8 +8,3 @@ from dataclasses import dataclass
 @dataclass
 class NextTokenConfig:
     """The next-token model of Seddik et al. 2024."""
-
-
-@dataclass
-class SafeMixConfig:
-    """How much synthetic text a corpus carries before its model drifts by more than epsilon."""

@@ -179,8 +179,9 @@ def test_bad_settings_are_one_line_that_names_the_key(wrong):
 
 
 def test_the_whole_command(tmp_path):
-    run = run_command("stage=theory", "theory=beyond_text", "theory.beyond_text.sequences=[die,image,melody]",
-                      "theory.beyond_text.length=400", "out=done", "theory.generations=3", "theory.trials=2", cwd=tmp_path)  # fmt: skip
+    sizes = ("theory.beyond_text.length=400", "theory.generations=3", "theory.trials=2")
+    run = run_command("stage=theory", "theory=beyond_text", "theory.beyond_text.sequences=[die,image,melody]", *sizes,
+                      "out=done", cwd=tmp_path)  # fmt: skip
     assert "Tokens below p that changed: 0" in run.stdout and "nan" not in run.stdout
     with (tmp_path / "done" / "data.csv").open() as file:
         rows = list(csv.DictReader(file))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figure_style import METADATA, STYLE
+from analysis.figure_files import drawing
 from toedit.console import printable
 
 if TYPE_CHECKING:
@@ -30,15 +30,9 @@ _SMOOTHING_SHARE = 0.02
 
 def draw(found: Found, paths: Mapping[str, Path]) -> None:
     """Draw `part.curves`, a column of metrics.csv, over the tokens seen."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     column = found.part.config.curves
     assert column is not None
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    with drawing(paths, 5.2, 3.4) as figure:
         axis = figure.subplots()
         for number, setting in enumerate(found.settings):
             folders = [point.inputs[found.part.config.input].path if found.part.config.input else point.path
@@ -53,8 +47,6 @@ def draw(found: Found, paths: Mapping[str, Path]) -> None:
         axis.set_xlabel("tokens seen")
         axis.set_ylabel(f"{column.replace('_', ' ')} (nats a token)")
         axis.legend(frameon=False, fontsize=8)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def read_curves(folders: list[Path], column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

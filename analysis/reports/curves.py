@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from analysis.figure_files import drawing
 from toedit.console import printable
+from toedit.errors import BadConfiguration, UnusableInput
 
 if TYPE_CHECKING:
     from analysis.reports.parts import Found
@@ -50,11 +51,22 @@ def draw(found: Found, paths: Mapping[str, Path]) -> None:
 
 
 def read_curves(folders: list[Path], column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(tokens seen [E], smoothed values [S, E]) of the seeds; seeds of different length are cut to the shortest."""
+    """(tokens seen [E], smoothed values [S, E]) of the seeds; seeds of different length are cut to the shortest.
+
+    Raises BadConfiguration where metrics.csv has no such column, UnusableInput where it has no value in it.
+    """
     seen, values = [], []
     for folder in folders:
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row[column]]
+            entries = list(csv.DictReader(file))
+        if entries and column not in entries[0]:
+            held = ", ".join(name for name in entries[0] if name != "tokens")
+            raise BadConfiguration(
+                f"report.parts.*.curves={column}: {folder / 'metrics.csv'} has no such column: {held}"
+            )
+        rows = [row for row in entries if row[column]]
+        if not rows:
+            raise UnusableInput(f"{folder / 'metrics.csv'}: no entry has a {column}, so there is no curve to draw")
         seen.append(np.array([float(row["tokens"]) for row in rows]))
         values.append(_smoothed(np.array([float(row[column]) for row in rows])))
     shortest = min(len(entry) for entry in seen)

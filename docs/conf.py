@@ -7,6 +7,7 @@ from pathlib import Path
 
 project = "toedit"
 author = "the toedit authors"
+copyright = author
 version = release = next(
     line.split('"')[1]
     for line in (Path(__file__).parents[1] / "toedit" / "__init__.py").read_text(encoding="utf-8").splitlines()
@@ -19,7 +20,7 @@ myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
-nb_execution_excludepatterns: list[str] = []
+nb_output_stderr = "remove"  # progress, and what libraries have to say about the terminal
 html_theme = "furo"
 html_title = "toedit"
 html_copy_source = False

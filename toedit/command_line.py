@@ -6,6 +6,8 @@
     toedit revert edited --out original
     toedit diff edited
     toedit plan my-corpus --prior owner/name
+    toedit why edited
+    toedit clean artifacts --keep edited
 
 Further settings are `key=value`, as of `run.py` (`score.window=512 edit.sampler=top_p`). Exit codes: 0 done, 2 bad
 configuration or unusable input, 3 missing input, 75 interrupted and resumable.
@@ -20,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import toedit
-from toedit.console import note
+from toedit.console import human, note, say
 from toedit.errors import BadConfiguration
 
 _HELP = {
@@ -29,13 +31,19 @@ _HELP = {
     "revert": "take an edit back, byte for byte",
     "diff": "show edited documents beside their originals",
     "plan": "what an edit would do and cost; builds nothing",
+    "why": "where an artifact comes from: everything it was made from, with the commands",
+    "clean": "remove artifacts that none of the kept ones needs; shows them first",
 }
+_STAGES = {"score": "score", "edit": "edit", "revert": "revert", "diff": "diff", "plan": "edit"}
+"""The stage behind a command that has one."""
 _EXAMPLES = {
     "score": "toedit score my-corpus --prior my-model --out scores",
     "edit": "toedit edit my-corpus --prior my-model -p 0.99 -k 8 --out edited",
     "revert": "toedit revert edited --out original",
     "diff": "toedit diff edited",
     "plan": "toedit plan my-corpus --prior owner/name",
+    "why": "toedit why edited",
+    "clean": "toedit clean artifacts --keep edited --yes",
 }
 
 
@@ -44,8 +52,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=toedit.__version__)
     commands = made.add_subparsers(dest="command", metavar="command", required=True)
     for name, summary in _HELP.items():
-        epilog = f"Further settings: key=value, as of run.py. E.g. {_EXAMPLES[name]}"
-        one = commands.add_parser(name, help=summary, description=summary, epilog=epilog)
+        further = "Further settings: key=value, as of run.py. " if name in _STAGES else ""
+        one = commands.add_parser(name, help=summary, description=summary, epilog=f"{further}E.g. {_EXAMPLES[name]}")
+        if name not in _STAGES:
+            _add_upkeep(name, one)
+            continue
         if name in ("revert", "diff"):
             one.add_argument("path", help="an edited corpus")
         else:
@@ -63,6 +74,13 @@ def parser() -> argparse.ArgumentParser:
             one.add_argument("--out", metavar="FOLDER", required=name == "revert", help="put the result here")
             one.add_argument("--artifacts", metavar="FOLDER", help="where everything else goes (artifacts)")
     return made
+
+
+def _add_upkeep(name: str, one: argparse.ArgumentParser) -> None:
+    one.add_argument("path", type=Path, help="an artifact" if name == "why" else "a folder of artifacts")
+    if name == "clean":
+        one.add_argument("--keep", type=Path, action="append", default=[], help="an artifact, or a folder of them")
+        one.add_argument("--yes", action="store_true", help="remove what is shown")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,9 +107,44 @@ def _run(asked: argparse.Namespace, further: Sequence[str]) -> None:
     from toedit.command import run_stage
     from toedit.library import config_of
 
-    config = config_of(_settings(asked) | _further(further))
-    stage = "edit" if asked.command == "plan" else asked.command
-    run_stage(importlib.import_module(f"toedit.stages.{stage}"), config)
+    if asked.command not in _STAGES and further:
+        raise BadConfiguration(f"{further[0]}: toedit {asked.command} takes no settings")
+    if asked.command == "why":
+        _why(asked.path)
+    elif asked.command == "clean":
+        _clean(asked.path, asked.keep, asked.yes)
+    else:
+        config = config_of(_settings(asked) | _further(further))
+        run_stage(importlib.import_module(f"toedit.stages.{_STAGES[asked.command]}"), config)
+
+
+def _why(path: Path) -> None:
+    from toedit.ancestry import ancestry
+
+    for one in ancestry(path):
+        role = f"{one.role}: " if one.role else ""
+        state = "" if one.state == "there" else f" ({one.state})"
+        say(f"{'    ' * one.depth}{role}{one.kind} {one.name}{state}")
+        say(f"{'    ' * one.depth}  in    {one.path}")
+        counts = {key: value for key, value in one.counts.items() if isinstance(value, int | float)}
+        if counts:
+            say(f"{'    ' * one.depth}  holds {', '.join(f'{key} {value:,}' for key, value in counts.items())}")
+        if one.command:
+            say(f"{'    ' * one.depth}  by    {one.command}")
+
+
+def _clean(root: Path, keep: list[Path], is_meant: bool) -> None:
+    from toedit.ancestry import removable, remove
+
+    found = removable(root, keep)
+    for one in found:
+        say(f"{human(one.bytes, 'B'):>10}  {one.path}{'' if one.is_finished else ' (unfinished)'}")
+    total = f"{len(found)} artifacts, {human(sum(one.bytes for one in found), 'B')}"
+    if is_meant:
+        remove(found)
+        say(f"removed: {total}")
+    else:
+        say(f"{total} that nothing kept needs; --yes removes them" if found else "nothing to remove")
 
 
 def _settings(asked: argparse.Namespace) -> dict[str, Any]:

@@ -7,8 +7,8 @@
     registry     what every formula says of itself: source, status, assumptions
     bound, generations, one_edit, map, sweep    the studies of `stage=theory`
 
-The setting: x ~ N(0, Sigma) in d dimensions, X holds T rows and is drawn once; y = X w* + E with E ~ N(0, s^2 I) drawn
-anew in every generation; a generation is the least-squares fit w = X^+ y. Its error is |Sigma^(1/2) (w - w*)|^2. After a
-change of variables Sigma falls out of every result, so it is the identity unless a test asks for another one.
+The setting: x ~ N(0, Sigma) in d dimensions, X holds T rows and is drawn once; y = X w* + E with noise E ~ N(0, s^2 I)
+drawn anew in every generation; a generation is the least-squares fit w = X^+ y, its error |Sigma^(1/2) (w - w*)|^2.
+After a change of variables Sigma falls out of every result, so it is the identity unless a caller asks for another one.
 Generation 1 is the fit on real data; "n rounds" means n generations after it.
 """

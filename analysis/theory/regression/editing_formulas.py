@@ -5,9 +5,9 @@ r the share of the rows that a round edits. A mask M is diagonal with zeros and 
 `registry` holds source, status and assumptions of every function.
 
 Why Theorem 1 needs a correction: with residuals R of the labels, H = X X^+ and Q = I - H the recursion of eq. 3 is
-R <- (I - M Q) R + M E, and the fit's deviation from w* is X^+ R. One round gives X^+ (E_1 - M Q E_1 + M E_2); the theorem
-has no middle term. It vanishes for M = 0 and M = I, and where M and H commute. A large part of what an edit does sits
-there: an edit also takes away the label noise that was independent of the fit.
+R <- (I - M Q) R + M E, and the fit's deviation from w* is X^+ R. One round gives X^+ (E_1 - M Q E_1 + M E_2). The
+theorem has no middle term, which vanishes for M = 0 and M = I and where M and H commute: edited rows lose the noise
+that the fit had averaged out with that of the other rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def theorem_1_error(shares: Sequence[float]) -> float:
     return 1 + math.fsum(shares)
 
 
-@formula(source="Theorem 1 with the term -X^+ M Q E_1", status=DERIVED, assumptions="large T; at finite T an upper bound")
+@formula(
+    source="Theorem 1 with the term -X^+ M Q E_1", status=DERIVED, assumptions="large T; at finite T an upper bound"
+)
 def one_edit_error(share: float) -> float:
     """1 + r (2 - r): the error after one round that edits a share r of the rows."""
     return 1 + share * (2 - share)
@@ -79,7 +81,9 @@ def disjoint_error(shares: Sequence[float]) -> float:
     return math.fsum(parts)
 
 
-@formula(source="disjoint_error with k equal groups, k to infinity", status=DERIVED, assumptions=f"large T; {_DISJOINT}")
+@formula(
+    source="disjoint_error with k equal groups, k to infinity", status=DERIVED, assumptions=f"large T; {_DISJOINT}"
+)
 def disjoint_flow_error(edited: float) -> float:
     """2 e^phi - 1: a share phi of the rows edited in many small disjoint rounds."""
     return 2 * math.exp(edited) - 1
@@ -87,7 +91,7 @@ def disjoint_flow_error(edited: float) -> float:
 
 @formula(source="disjoint_flow_error at phi = 1", status=DERIVED, assumptions=f"large T; {_DISJOINT}")
 def disjoint_limit() -> float:
-    """2 e - 1 = 4.437: the largest error of disjoint editing. It is bounded, as the theorem says; the constant differs."""
+    """2 e - 1 = 4.437: the largest error of disjoint editing: bounded, as the theorem says, by another constant."""
     return disjoint_flow_error(1)
 
 
@@ -136,7 +140,9 @@ def geometric_plateau(share: float, ratio: float) -> float:
     return 1 + 2 * share / (1 - ratio) - share**2 / (1 - ratio**2)
 
 
-@formula(source="the sum of r q^(i-1)", status=DERIVED, assumptions="above 1 no masks with M_i M_j = 0 have these shares")
+@formula(
+    source="the sum of r q^(i-1)", status=DERIVED, assumptions="above 1 no masks with M_i M_j = 0 have these shares"
+)
 def geometric_edited(share: float, ratio: float) -> float:
     """r / (1 - q): what all rounds edit together, in numbers of rows by T."""
     if ratio >= 1:

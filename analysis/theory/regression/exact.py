@@ -1,7 +1,7 @@
 """Errors of iterated training for a given X, averaged over labels and masks exactly: no noise is drawn.
 
-All errors are for unit noise (times s^2), Sigma = I; error_G[0] is the fit on real data, tr (X'X)^-1. With Q = I - X X^+
-and C the covariance of the labels' residuals given X:
+All errors are for unit noise (times s^2) and Sigma = I; error_G[0] is the fit on real data, tr (X'X)^-1. With
+Q = I - X X^+ and C the covariance of the labels' residuals given X:
 
     given_masks       C <- (I - M Q) C (I - M Q)' + M^2 for masks (or weights) known in advance      any rows, O(T^2 d)
     random_edits      the same averaged over masks that edit each row with probability r             O(T d^2) or O(T^2)

@@ -21,7 +21,7 @@ _GERSTGRASSER = "Gerstgrasser et al. 2024"
 )
 def unit_error(d: int, T: int, noise: float = 1.0) -> float:
     """v = s^2 d / (T - d - 1): the mean error of a least-squares fit on real data."""
-    return noise**2 * d / (T - d - 1) if T > d + 1 else math.inf
+    return noise**2 * d / (T - d - 1) if d + 1 < T else math.inf
 
 
 @formula(
@@ -31,7 +31,7 @@ def unit_error(d: int, T: int, noise: float = 1.0) -> float:
 )
 def squared_inverse_gram_trace(d: int, T: int) -> float:
     """E tr (X'X)^-2 = d (T - 1) / ((T - d) (T - d - 1) (T - d - 3))."""
-    return d * (T - 1) / ((T - d) * (T - d - 1) * (T - d - 3)) if T > d + 3 else math.inf
+    return d * (T - 1) / ((T - d) * (T - d - 1) * (T - d - 3)) if d + 3 < T else math.inf
 
 
 @formula(

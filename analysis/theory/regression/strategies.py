@@ -4,7 +4,7 @@ All strategies with one X have residuals R = y - X w* that follow
 
     R <- keep R + predict X delta + draw E
 
-with delta = w - w* of the fit so far and new noise E; they differ in the three coefficients, each a number or one a row:
+with delta = w - w* of the fit so far and new noise E. They differ in the three coefficients, a number or one a row:
 
     strategy               keep       predict    draw
     replace                0          1          1          synthetic labels alone
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -121,7 +122,7 @@ class AccumulateSubsample:
 class RandomMasks:
     """Round i edits every row with probability share_N[i], independently; after the last share none."""
 
-    share_N: Sequence[float]
+    share_N: list[float]
 
     def mask(self, state: State) -> Floats:
         share = self.share_N[state.round - 1] if state.round <= len(self.share_N) else 0.0
@@ -164,7 +165,7 @@ def fixed_real_rows(share: float) -> Edit:
 class DisjointMasks:
     """Round i edits a share share_N[i] of the rows that no round edited before; after the last share none."""
 
-    share_N: Sequence[float]
+    share_N: list[float]
 
     def mask(self, state: State) -> Floats:
         T = state.residual_RT.shape[-1]
@@ -181,7 +182,7 @@ class DisjointMasks:
 def disjoint_groups(share_N: Sequence[float], T: int) -> list[slice]:
     """Rows of each round; their ends are rounded, so that rounding does not add up."""
     ends = [round(end) for end in np.cumsum([0.0, *share_N]) * T]
-    return [slice(start, end) for start, end in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(start, end) for start, end in pairwise(ends)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Accumulate-subsample: T rows drawn without replacement from the rows of all generations so far.
 
-Every generation adds T rows to the pool: the rows of X again, labelled by the last model. Of a large pool a sample holds
-about 63 % of the different rows of X, so T has to be well above d (`LEAST_ROWS`).
+Every generation adds T rows to the pool: the rows of X again, labelled by the last model. A sample from a large pool
+holds about 63 % of the different rows of X, so T has to be well above d (`LEAST_ROWS`).
 
 Shapes: R trials, T rows of X, G generations, d dimensions.
 """

@@ -88,7 +88,10 @@ def exact_lines(case: Case, settings: Mapping[str, Any]) -> list[Line]:
 def simulated_lines(case: Case, settings: Mapping[str, Any]) -> list[Line]:
     """Masks that depend on the labels have no exact engine: the simulator's mean."""
     n, lines = case.rounds, []
-    for measure, quantity in (("error", f"simulated, {n} rounds"), ("label_variance", "its labels' noise, real: 1")):
+    for measure, quantity in (
+        ("error", f"simulated, {n} rounds"),
+        ("label_variance", f"variance of its labels, real: {1 - case.d / case.T:.3g}"),
+    ):
         with Progress(quantity, settings["trials"] * n, "trial-rounds") as progress:
             found = simulate(
                 {"edit": Edit(ConfidenceMasks(case.share_N[0]))},

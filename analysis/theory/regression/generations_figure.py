@@ -1,7 +1,7 @@
 """The figure of `theory=regression_generations`: a column a T; above without editing, below with it.
 
-Solid: simulated mean with its 95 % band. Dashed: exact. Dash-dotted: closed form at large T, where nothing is exact, and
-limits. Dotted: Theorem 2's bound as published. Grey: the corrected interval of fresh edits.
+Thick: simulated mean with its 95 % band. Dashed: exact. Dash-dotted: closed form at large T, where nothing is exact.
+Thin: limits. Dotted: Theorem 2's bound as published. Grey: the corrected interval of fresh edits.
 """
 
 from __future__ import annotations

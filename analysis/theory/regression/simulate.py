@@ -60,14 +60,15 @@ def simulate(
 
     `scale_d`: standard deviations of x (default 1). `X_Td`: the X of all trials (default: each its own). `fresh_X`: a
     new X in every generation (replace, accumulate and fresh real rows only). `measure="label_variance"`: instead of the
-    error, the mean square of the stored labels' residuals by that of real labels (not for accumulate-subsample).
+    error, the mean square distance of the stored labels from the fit by s^2, (T - d) / T for real labels (not for
+    accumulate-subsample, nor with `fresh_X`).
     `progress` advances by `weight` times the trial-rounds of all strategies. LinAlgError where T < d; at
     T <= d + 1 the errors have no finite mean.
     """
     from analysis.theory.regression.fresh_rows import fresh_rows_errors
     from analysis.theory.regression.subsample import subsample_errors
 
-    assert measure in MEASURES, measure
+    assert measure in MEASURES and (measure == "error" or not fresh_X), measure
     pooled = [name for name, strategy in strategies.items() if isinstance(strategy, AccumulateSubsample)]
     others = {name: strategy for name, strategy in strategies.items() if name not in pooled}
     found = {name: np.empty((trials, generations + 1)) for name in strategies}
@@ -100,12 +101,12 @@ def _errors(strategies: list[Strategy], draws: Draws, scale_d: Floats | None, me
     error_RSG = np.empty((R, len(strategies), G))
     for generation in range(G):
         delta_RSd = residual_RST @ inverse_RTd
+        prediction_RST = delta_RSd @ X_RdT
         error_RSG[:, :, generation] = (
-            _square(delta_RSd, scale_d) if measure == "error" else (residual_RST**2).mean(axis=2)
+            _square(delta_RSd, scale_d) if measure == "error" else ((residual_RST - prediction_RST) ** 2).mean(axis=2)
         )
         if generation + 1 == G:
             break
-        prediction_RST = delta_RSd @ X_RdT
         noise_RT, uniform_RT = noise_RGT[:, generation + 1], draws.uniform_RNT[:, generation]
         for s, strategy in enumerate(strategies):
             state = State(generation + 1, uniform_RT, residual_RST[:, s], prediction_RST[:, s])

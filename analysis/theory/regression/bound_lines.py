@@ -73,9 +73,8 @@ def exact_lines(case: Case, settings: Mapping[str, Any]) -> list[Line]:
     mean_G, error_G = exact.averaged(errors, **size, title="exact errors")
 
     def line(generation: int, when: str) -> Line:
-        value, half = float(mean_G[generation]), 1.96 * float(error_G[generation])
-        interval = (value - half, value + half) if settings["designs"] > 1 else (None, None)
-        return Line(f"exact given X, {when}", value, "exact", *interval)
+        mean, error = float(mean_G[generation]), float(error_G[generation])
+        return _averaged(f"exact given X, {when}", mean, error, settings["designs"], "exact")
 
     lines = [line(case.rounds, f"{case.rounds} rounds")]
     if 0 < case.measured < case.rounds:
@@ -85,12 +84,19 @@ def exact_lines(case: Case, settings: Mapping[str, Any]) -> list[Line]:
     return lines
 
 
+def _averaged(quantity: str, mean: float, error: float, draws: int, status: str, is_error: bool = True) -> Line:
+    """A mean with the interval of its standard error; a single draw has none."""
+    half = 1.96 * error
+    low, high = (mean - half, mean + half) if draws > 1 else (None, None)
+    return Line(quantity, mean, status, low, high, is_error)
+
+
 def simulated_lines(case: Case, settings: Mapping[str, Any]) -> list[Line]:
     """Masks that depend on the labels have no exact engine: the simulator's mean."""
     n, lines = case.rounds, []
     for measure, quantity in (
         ("error", f"simulated, {n} rounds"),
-        ("label_variance", f"variance of its labels, real: {1 - case.d / case.T:.3g}"),
+        ("label_variance", f"residual variance (real: {1 - case.d / case.T:.3g})"),
     ):
         with Progress(quantity, settings["trials"] * n, "trial-rounds") as progress:
             found = simulate(
@@ -100,9 +106,8 @@ def simulated_lines(case: Case, settings: Mapping[str, Any]) -> list[Line]:
             )  # fmt: skip
         mean_G, error_G = mean_and_error(found["edit"][:, -1:])
         unit = case.unit if measure == "error" else 1.0
-        value, half = float(mean_G[0]) / unit, 1.96 * float(error_G[0]) / unit
-        interval = (value - half, value + half) if settings["trials"] > 1 else (None, None)
-        lines.append(Line(quantity, value, "simulated", *interval, is_error=measure == "error"))
+        mean, error = float(mean_G[0]) / unit, float(error_G[0]) / unit
+        lines.append(_averaged(quantity, mean, error, settings["trials"], "simulated", measure == "error"))
     return lines
 
 
@@ -129,12 +134,10 @@ def corrected_lines(case: Case) -> list[Line]:
 
 def _settling(case: Case) -> list[Line]:
     """The plateau of random masks, with the interval that an estimated ratio gives it."""
-    if case.ratio is None:  # shares that stay as they are
-        return (
-            []
-            if case.masks == "measured" or case.share_N[0] == 0
-            else [Line("where it settles", math.inf, FORMULAS["fresh_edits_error"].status)]
-        )
+    if case.ratio is None:
+        if case.masks == "measured" or case.share_N[0] == 0:
+            return []
+        return [Line("where it settles", math.inf, FORMULAS["fresh_edits_error"].status)]
     share, ratio = case.share_N[0], case.ratio
     line = by_formula("where it settles, at most", editing_formulas.geometric_plateau, share, ratio.value)
     if not case.measured:

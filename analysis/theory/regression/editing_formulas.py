@@ -42,7 +42,7 @@ def one_edit_error(share: float) -> float:
 
 
 @formula(
-    source=f"{_ZHU}, Theorem 2, first bound (eq. 41)",
+    source=f"{_ZHU}, Theorem 2, first bound",
     status=NOT_AS_PRINTED,
     assumptions="true for one round, for random masks whose shares sum to at most 1/2, for disjoint masks up to a "
     "share of ln 1.5 in all, for fixed rows up to a share of (sqrt 3 - 1)/2 at large T",

@@ -132,7 +132,7 @@ def averaged(
     for _ in range(designs):
         X_Td = random.standard_normal((T, d))
         values.append(error(X_Td))
-        units.append(_trace(np.linalg.inv(X_Td.T @ X_Td)))
+        units.append(float(np.trace(np.linalg.inv(X_Td.T @ X_Td))))
         if progress:
             progress.advance(1)
     value_D, unit_D = np.array(values), np.array(units).reshape(-1, *[1] * np.ndim(values[0]))

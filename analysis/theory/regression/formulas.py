@@ -55,7 +55,7 @@ def replace_error_section_2(rounds: int) -> float:
 
 
 @formula(
-    source=f"{_GERSTGRASSER}, Theorem 2",
+    source=_GERSTGRASSER,
     status=HOLDS,
     assumptions="T > d + 1; the same X in every generation. With a new X each time it lies above what is measured",
 )
@@ -64,7 +64,7 @@ def accumulate_error(rounds: int) -> float:
     return math.fsum(1 / i**2 for i in range(1, rounds + 2))
 
 
-@formula(source=f"{_GERSTGRASSER}, Theorem 2", status=HOLDS, assumptions="those of accumulate_error")
+@formula(source=_GERSTGRASSER, status=HOLDS, assumptions="those of accumulate_error")
 def accumulate_limit() -> float:
     """pi^2 / 6: the least upper bound of accumulate_error."""
     return math.pi**2 / 6

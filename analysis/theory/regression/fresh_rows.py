@@ -26,6 +26,9 @@ def fresh_rows_errors(
     R, G, T = draws.noise_RGT.shape
     X_RGTd = draws.X_RTd.reshape(R, G, T, d)
     error_RSG = np.empty((R, len(strategies), G))
+    gram_Rdd: Floats
+    right_Rd1: Floats
+    delta_Rd1: Floats
     for s, strategy in enumerate(strategies):
         if not isinstance(strategy, Replace | Accumulate | FreshRealRows):
             raise BadConfiguration(f"{type(strategy).__name__}: with a new X in every generation no row is kept")
@@ -40,7 +43,7 @@ def fresh_rows_errors(
                 gram_Rdd, right_Rd1 = np.zeros_like(gram_Rdd), np.zeros_like(right_Rd1)
             X_RdT = X_RTd.swapaxes(1, 2)
             gram_Rdd, right_Rd1 = gram_Rdd + X_RdT @ X_RTd, right_Rd1 + X_RdT @ residual_RT1
-            delta_Rd1 = np.linalg.solve(gram_Rdd, right_Rd1)
+            delta_Rd1 = np.asarray(np.linalg.solve(gram_Rdd, right_Rd1), np.float64)
             scaled_Rd = delta_Rd1[..., 0] if scale_d is None else delta_Rd1[..., 0] * scale_d
             error_RSG[:, s, generation] = (scaled_Rd**2).sum(axis=1)
     return error_RSG

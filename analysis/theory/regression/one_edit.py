@@ -4,7 +4,8 @@
     python run.py stage=theory theory=regression_one_edit 'theory.sizes=[40,400]' theory.trials=10000
 
 One round in which every row is edited with probability rho: simulated, exact, at large T (1 + rho (2 - rho)); and the
-right side of Theorem 1 as printed, simulated and in closed form (1 + rho). Reads nothing; writes what each study writes.
+right side of Theorem 1 as printed, simulated and in closed form (1 + rho).
+Reads nothing; writes what every study writes.
 """
 
 from __future__ import annotations

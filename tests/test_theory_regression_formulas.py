@@ -137,5 +137,5 @@ def test_the_ratio_of_measured_shares():
 
 def test_the_page_lists_every_formula_with_its_status():
     page = (REPOSITORY / "docs" / "theory" / "regression.md").read_text(encoding="utf-8")
-    expected = [f"| `{entry.name}` | {entry.says} | {entry.status} |" for entry in FORMULAS.values()]
+    expected = [f"| `{entry.name}` | {entry.says} | {entry.source} | {entry.status} |" for entry in FORMULAS.values()]
     assert page.splitlines()[-len(expected) :] == expected

@@ -144,6 +144,7 @@ def test_sweep_agrees_with_the_closed_forms():
         (map, {"T": 20, "points": 5, "generations": 4}),
         (map, {"T": 20, "points": 2, "generations": 1}),  # nothing to draw a contour through
         (sweep, {"dimensions": [1, 2], "sizes": [4, 8], "generations": 2}),
+        (sweep, {"dimensions": [1, 2], "sizes": [4, 8], "generations": 2, "fresh_X": True}),
     ],
 )
 def test_a_study_draws_its_figure(study, theory, tmp_path):
@@ -184,6 +185,8 @@ def test_bound_as_a_command_and_its_refusals(tmp_path):
         (one_edit, {"sizes": [40, 11]}, "theory.sizes=11: the mean error is infinite"),
         (generations, {"sizes": [30]}, "theory.sizes=30: accumulate-subsample needs T >= 3"),
         (sweep, {"sizes": [2, 5]}, "theory.sizes=.*at least 3"),
+        (sweep, {"sizes": [1, 5], "fresh_X": True}, "theory.sizes=.*at least 2"),
+        (map, {"d": 400, "T": 100_000}, "theory.T=100000: exact errors take"),
         (sweep, {"dimensions": [1, 2, 3, 4, 5, 6]}, "theory.dimensions=.*at most 5"),
         (bound, {"masks": [0.1, "many"]}, "theory.masks=.*many is not a number in"),
         (bound, {"masks": [0.1, True]}, "theory.masks=.*True is not a number in"),

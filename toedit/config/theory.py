@@ -60,6 +60,8 @@ class TheoryConfig:
     """regression_generations and regression_one_edit: the values of T; regression_sweep: those of T / (d + 1)."""
     dimensions: list[int] = field(default_factory=lambda: [1, 3, 10, 32])
     """regression_sweep: the values of d."""
+    fresh_X: bool = False
+    """regression_sweep: a new X in every generation; false: one for all, as the closed forms have it."""
     noise: float = 1.0
     """Regression: standard deviation of the label noise."""
     masks: Any = "fresh"

@@ -22,7 +22,7 @@ from analysis.theory.regression.bound_assumptions import assumptions, notes_of
 from analysis.theory.regression.bound_case import Case, case_of
 from analysis.theory.regression.bound_lines import Line, all_lines
 from analysis.theory.regression.registry import FORMULAS
-from analysis.theory.regression.settings import chosen, require_disjoint, require_finite_mean
+from analysis.theory.regression.settings import chosen, require_disjoint, require_finite_mean, require_small_enough
 from analysis.theory.study import Found, Study
 from toedit.config import Config
 
@@ -32,6 +32,7 @@ _KEYS = ("d", "T", "noise", "masks", "share", "ratio", "generations", "designs",
 def _settings(config: Config) -> dict[str, Any]:
     theory = config.theory
     require_finite_mean(theory.d, theory.T)
+    require_small_enough(theory.d, theory.T)
     if theory.masks == "disjoint":
         require_disjoint(theory.share, theory.generations)
     return chosen(config, *_KEYS)

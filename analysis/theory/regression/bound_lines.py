@@ -47,7 +47,7 @@ def all_lines(case: Case, settings: Mapping[str, Any]) -> tuple[list[Line], floa
         by_formula("Theorem 1, as printed", editing_formulas.theorem_1_error, case.share_N),
         by_formula("Theorem 2, first bound", editing_formulas.theorem_2_bound),
     ]
-    if case.ratio and case.d + 3 < case.T:
+    if case.ratio:
         arguments = (case.d, case.T, case.share_N[0], case.ratio.value)
         published.append(
             by_formula("Theorem 2, geometric bound", editing_formulas.theorem_2_geometric_bound, *arguments)

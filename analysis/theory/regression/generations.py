@@ -21,7 +21,12 @@ from analysis.table_files import Table
 from analysis.theory.regression import exact, formulas
 from analysis.theory.regression.catalogue import Entry, catalogue
 from analysis.theory.regression.generations_figure import draw
-from analysis.theory.regression.settings import chosen, require_finite_mean, require_rows_to_subsample
+from analysis.theory.regression.settings import (
+    chosen,
+    require_finite_mean,
+    require_rows_to_subsample,
+    require_small_enough,
+)
 from analysis.theory.regression.simulate import mean_and_error, simulate
 from analysis.theory.regression.strategies import Floats
 from analysis.theory.study import Found, Rows, Study
@@ -34,6 +39,7 @@ _KEYS = ("d", "sizes", "noise", "share", "ratio", "real_share", "generations", "
 def _settings(config: Config) -> dict[str, Any]:
     for T in config.theory.sizes:
         require_finite_mean(config.theory.d, T, "theory.sizes")
+        require_small_enough(config.theory.d, T, "theory.sizes")
         require_rows_to_subsample(config.theory.d, T, "theory.sizes")
     return chosen(config, *_KEYS)
 

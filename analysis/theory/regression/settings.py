@@ -8,6 +8,9 @@ from analysis.theory.regression.subsample import LEAST_ROWS
 from toedit.config import Config
 from toedit.config.checks import require
 
+_MOST_NUMBERS = 2e8
+"""1.6 GB."""
+
 
 def chosen(config: Config, *keys: str) -> dict[str, Any]:
     """The named settings of `theory`, with the seed."""
@@ -17,6 +20,12 @@ def chosen(config: Config, *keys: str) -> dict[str, Any]:
 def require_finite_mean(d: int, T: int, key: str = "theory.T") -> None:
     """Refuse T <= d + 1: (X'X)^-1 has no finite mean there, and so no error has."""
     require(d + 1 < T, key, T, f"the mean error is infinite unless T > d + 1 (here {d + 1})")
+
+
+def require_small_enough(d: int, T: int, key: str = "theory.T") -> None:
+    """Refuse what the exact engine for random masks has no memory for."""
+    wanted = f"exact errors take min(T, d^2) T numbers, at most {_MOST_NUMBERS:.0e}; error / v changes little with T"
+    require(min(T, d * d) * T <= _MOST_NUMBERS, key, T, wanted)
 
 
 def require_rows_to_subsample(d: int, T: int, key: str) -> None:

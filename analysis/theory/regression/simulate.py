@@ -59,7 +59,7 @@ def simulate(
     """{strategy: error_RG}, the errors |Sigma^(1/2) (w - w*)|^2 of `generations` rounds after the fit on real data.
 
     `scale_d`: standard deviations of x (default 1). `X_Td`: the X of all trials (default: each its own). `fresh_X`: a
-    new X in every generation (replace, accumulate and fresh real rows only). `measure="label_variance"`: instead of the
+    new X in every generation (not for edits). `measure="label_variance"`: instead of the
     error, the mean square distance of the stored labels from the fit by s^2, (T - d) / T for real labels (not for
     accumulate-subsample, nor with `fresh_X`).
     `progress` advances by `weight` times the trial-rounds of all strategies. LinAlgError where T < d; at

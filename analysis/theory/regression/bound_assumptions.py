@@ -39,11 +39,11 @@ def notes_of(case: Case, error: float) -> list[str]:
         notes += _geometric(case)
     if case.measured:
         notes.append(
-            "measured shares stand for random rows. Where the edited rows are those that the model is sure of, the error "
-            "grows more slowly and the labels' noise grows: theory.masks=confidence"
+            "measured shares stand for random rows; where rows are edited that the model is sure of, the error grows "
+            "more slowly, and the labels' noise grows: theory.masks=confidence"
         )
     if case.d + 3 >= case.T:
-        notes.append(f"T <= d + 3 = {case.d + 3}: errors have a mean, no variance: simulated means do not settle")
+        notes.append(f"T <= d + 3 = {case.d + 3}: errors have a mean and no variance; simulations do not settle")
     shown = f"the error is {error:.4g} v"
     notes.append(f"E <= 2 v after {case.rounds} rounds: {'holds' if error <= 2 else 'does not hold'} here, {shown}")
     return notes

@@ -42,8 +42,7 @@ def _compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
     share_S = np.linspace(0, 1, settings["points"])
 
     def errors(X_Td: Floats) -> Floats:
-        fixed = [exact.fixed_rows(X_Td, round(share * T), n) for share in share_S]
-        return np.array([exact.random_edits(X_Td, np.tile(share_S, (n, 1))), np.transpose(fixed)])
+        return np.array([exact.random_edits(X_Td, np.tile(share_S, (n, 1))), _fixed(X_Td, share_S, n)])
 
     mean, error = exact.averaged(
         errors, d=d, T=T, designs=settings["designs"], seed=settings["seed"], title="exact errors"
@@ -76,11 +75,20 @@ def _compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
             for rounds in shown
         ],
         [
-            f"exact given X, over {settings['designs']} draws of X; linear between {settings['points']} shares",
+            f"exact given X, over {settings['designs']} draws of X; linear between {settings['points']} shares and rows",
             f"fixed rows settle below 2 v up to a share of {formulas.fixed_rows_share(bound):.3f} (large T)",
         ],
     )
     return Found(table, rows, {"T": T})
+
+
+def _fixed(X_Td: Floats, share_S: Floats, rounds: int) -> Floats:
+    """error_GS; between whole rows linear."""
+    row_S = share_S * len(X_Td)
+    whole_S = np.minimum(row_S.astype(int), len(X_Td) - 1)
+    error = {rows: exact.fixed_rows(X_Td, rows, rounds) for rows in {*whole_S.tolist(), *(whole_S + 1).tolist()}}
+    parts = zip(whole_S.tolist(), (row_S - whole_S).tolist(), strict=True)
+    return np.transpose([(1 - part) * error[rows] + part * error[rows + 1] for rows, part in parts])
 
 
 def _large_T(kind: str, share: float, rounds: int) -> float:

@@ -1,7 +1,8 @@
 """Fully synthetic training: concentration, the probability of a Dirac, the time until it is reached.
 
 Each context on its own: p = p^(0) over V tokens with s~ = `support` of positive probability, n tokens a generation,
-S_0 = sum of p^2, m = `generation` counted from 1, T = the first generation that is a Dirac. Status: `formulas.FORMULAS`.
+S_0 = sum of p^2, m = `generation` counted from 1, T = the first generation that is a Dirac. For the status of each:
+`formulas.FORMULAS`.
 """
 
 from __future__ import annotations

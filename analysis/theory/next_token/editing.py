@@ -22,7 +22,7 @@ import numpy as np
 
 from analysis.theory.next_token.distributions import Floats
 from analysis.theory.next_token.recursions import redraw_law
-from analysis.theory.next_token.simulate import generators, on_support
+from analysis.theory.next_token.simulate import Generators, batches, generators
 from analysis.theory.next_token.trajectories import Recorder, Trajectories
 from toedit.config.checks import require, require_one_of
 
@@ -60,10 +60,30 @@ def simulate_editing(
     require(generations >= 1, "theory.generations", generations, "must be at least 1")
     require(n >= 1, "theory.next_token.n", n, "must be at least 1")
     require(0 < threshold <= 1, "theory.next_token.editing.threshold", threshold, "must lie in (0, 1]")
-    p_RV = on_support(np.broadcast_to(p, (trials, p.shape[-1])))
-    random = generators(seed)
-    recorder = Recorder(p_RV, trials, generations)
-    eligible_RG, changed_RG = np.empty((trials, generations)), np.empty((trials, generations))
+    parts = [
+        _batch(p_RV, n, prior, threshold, top_k, temperature, generations, generators(seed, batch), advance)
+        for batch, p_RV in enumerate(batches(p, trials))
+    ]
+    return EditedTrajectories(
+        Trajectories.stack([part.data for part in parts]),
+        np.concatenate([part.eligible_RG for part in parts]),
+        np.concatenate([part.changed_RG for part in parts]),
+    )
+
+
+def _batch(
+    p_RV: Floats,
+    n: int,
+    prior: str,
+    threshold: float,
+    top_k: int,
+    temperature: float,
+    generations: int,
+    random: Generators,
+    advance: Callable[[float], None] | None,
+) -> EditedTrajectories:
+    recorder = Recorder(p_RV, len(p_RV), generations)
+    eligible_RG, changed_RG = np.empty((2, len(p_RV), generations))
     count_RV = next(random).multinomial(n, p_RV)
     fixed_RV = {"reestimated": None, "first": count_RV / n, "real": p_RV}[prior]
     for g in range(generations):
@@ -75,5 +95,5 @@ def simulate_editing(
         changed_RG[:, g] = np.sum(moved_RV * (1 - drawn_RV), axis=1) / n
         count_RV = count_RV - moved_RV + next(random).multinomial(moved_RV.sum(axis=1), drawn_RV)
         if advance:
-            advance(trials)
+            advance(len(p_RV))
     return EditedTrajectories(recorder.measured, eligible_RG, changed_RG)

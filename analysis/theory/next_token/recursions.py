@@ -1,7 +1,7 @@
 """What can be iterated exactly, without Monte Carlo: concentration, drift, pools, editing of laws.
 
-Each function returns its whole curve. Status of all: hold exactly in mean (population laws for editing); the recursion of
-`concentration_partially_synthetic` is Seddik et al. 2024, proof of Theorem 2, the others are derived here.
+Each function returns its whole curve. Status of all: hold exactly in mean (population laws for editing); the recursion
+of `concentration_partially_synthetic` is Seddik et al. 2024, proof of Theorem 2, the others are derived here.
 
 Shapes: G generations from 1; C contexts, V tokens. S_m = E||p^(m)||_2^2; N real and n synthetic tokens in a context.
 """
@@ -16,8 +16,9 @@ from analysis.theory.next_token.distributions import Floats
 
 def concentration_fully_synthetic(S_0: float, n: int, generations: int) -> Floats:
     """S_G of training on n tokens of the model before: 1 - S shrinks by 1 - 1/n each time."""
-    remaining_G: Floats = (1 - 1 / n) ** np.arange(1, generations + 1)
-    return 1 - remaining_G * (1 - S_0)
+    generation_G = np.arange(1, generations + 1, dtype=np.float64)
+    S_G: Floats = 1 - (1 - 1 / n) ** generation_G * (1 - S_0)
+    return S_G
 
 
 def concentration_partially_synthetic(S_0: float, N: int, n: int, generations: int) -> Floats:
@@ -47,15 +48,16 @@ def squared_drift_partially_synthetic(S_0: float, N: int, n: int, generations: i
 def squared_drift_fully_synthetic(S_0: float, n: int, generations: int) -> Floats:
     """V_G without real tokens: the noise of each generation adds up, V_m = S_m - S_1."""
     S_G = concentration_fully_synthetic(S_0, n, generations)
-    drift_G: Floats = S_G - S_G[0]
-    return drift_G
+    V_G: Floats = S_G - S_G[0]
+    return V_G
 
 
 def concentration_accumulate(S_0: float, n: int, generations: int) -> Floats:
     """S_G of a model of all draws so far: 1 - S_m = (1 - S_0) prod_(j<=m) (1 - 1/(n j^2))."""
     step_G = np.arange(1, generations + 1, dtype=np.float64)
-    remaining_G: Floats = np.cumprod(1 - 1 / (n * step_G**2))
-    return 1 - (1 - S_0) * remaining_G
+    remaining_G: Floats = np.cumprod(1 - 1 / (n * step_G**2), dtype=np.float64)
+    S_G: Floats = 1 - (1 - S_0) * remaining_G
+    return S_G
 
 
 def concentration_random_past(S_0: float, n: int, generations: int) -> Floats:
@@ -68,7 +70,8 @@ def concentration_random_past(S_0: float, n: int, generations: int) -> Floats:
     u_G[0] = 1 - S_0
     for g in range(1, generations):
         u_G[g] = u_G[g - 1] * (1 - 1 / (n * (g + 1) ** 2))
-    return 1 - (1 - 1 / n) * u_G
+    S_G: Floats = 1 - (1 - 1 / n) * u_G
+    return S_G
 
 
 def redraw_law(prior_CV: Floats, top_k: int, temperature: float) -> Floats:

@@ -12,8 +12,8 @@
 | `accumulate` | all draws so far: n real ones, then n of each generation |
 
 A model is the table of relative frequencies of its data. Generation m of batch b draws from the generator of
-(seed, b, m), whatever the strategy: equal strategies draw equal tokens, and similar ones similar tokens. Token editing is
-in `editing.py`.
+(seed, b, m), whatever the strategy: equal strategies draw equal tokens, and similar ones similar tokens. Token editing
+is in `editing.py`.
 
 Shapes: R trials, V tokens, G generations, K models of a window.
 """
@@ -53,11 +53,8 @@ def simulate(
     that is done. Raises BadConfiguration where there is no such strategy, or the counts do not fit.
     """
     check(strategy, n, N, generations, window)
-    p_RV = on_support(np.broadcast_to(p, (trials, p.shape[-1])))
-    rows = max(1, _CELLS_OF_A_BATCH // p_RV.shape[1])
     parts = []
-    for batch, start in enumerate(range(0, trials, rows)):
-        batch_RV = p_RV[start : start + rows]
+    for batch, batch_RV in enumerate(batches(p, trials)):
         recorder = Recorder(batch_RV, len(batch_RV), generations, window if strategy == "window" else 1)
         for model_RV in islice(models(strategy, batch_RV, n, N, seed, window, batch), generations):
             recorder.add(model_RV)
@@ -75,6 +72,13 @@ def models(strategy: str, p_RV: Floats, n: int, N: int, seed: int, window: int =
 def generators(seed: int, batch: int = 0) -> Generators:
     """One random generator a generation."""
     return (np.random.default_rng([seed, batch, generation]) for generation in count(1))
+
+
+def batches(p: Floats, trials: int) -> Iterator[Floats]:
+    """The laws of as many trials at once as fit memory, without the tokens that no trial can ever have."""
+    p_RV = on_support(np.broadcast_to(p, (trials, p.shape[-1])))
+    rows = max(1, _CELLS_OF_A_BATCH // p_RV.shape[1])
+    return (p_RV[start : start + rows] for start in range(0, trials, rows))
 
 
 def check(strategy: str, n: int, N: int, generations: int, window: int = 1) -> None:
@@ -114,7 +118,8 @@ def _window(p_RV: Floats, n: int, N: int, K: int, random: Generators) -> Iterato
     recent_KRV = deque([p_RV] * K, maxlen=K)
     while True:
         generator = next(random)
-        model_RV = sum(generator.multinomial(n // K, law_RV) for law_RV in recent_KRV) / n
+        counts_KRV = [generator.multinomial(n // K, law_RV) for law_RV in recent_KRV]
+        model_RV = np.sum(counts_KRV, axis=0) / n
         recent_KRV.append(model_RV)
         yield model_RV
 

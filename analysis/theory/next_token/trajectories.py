@@ -68,10 +68,13 @@ class Recorder:
         self.p_RV, self.window, self.generation = p_RV, window, 0
         shape = (trials, generations)
         self.measured = Trajectories(
-            *(np.empty(shape) for _ in range(3)),
-            np.empty(shape, np.int32),
-            *(np.empty(shape) for _ in range(2)),
-            np.zeros(trials, np.int64),
+            concentration_RG=np.empty(shape),
+            l1_drift_RG=np.empty(shape),
+            squared_drift_RG=np.empty(shape),
+            support_RG=np.empty(shape, np.int32),
+            entropy_RG=np.empty(shape),
+            total_variation_RG=np.empty(shape),
+            collapse_R=np.zeros(trials, np.int64),
         )
         self._last_token_R = np.full(trials, -1)
         self._diracs_R = np.zeros(trials, np.int64)

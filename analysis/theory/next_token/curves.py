@@ -22,6 +22,7 @@ from analysis.theory.study import Rows
 from toedit.config import Config
 from toedit.config.checks import require
 from toedit.config.theory_next_token import LawConfig
+from toedit.errors import naming
 
 # The colours of Okabe and Ito, told apart by colour-blind readers too.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY = "#0072b2", "#d55e00", "#009e73", "#e69f00", "#cc79a7", "#56b4e9"
@@ -37,7 +38,8 @@ def law_settings(config: Config) -> dict[str, dict[str, Any]]:
     if not settings.squared_norms:
         return {name: asdict(each) for name, each in settings.laws.items()}
     first = next(iter(settings.laws.values()))
-    return {f"S_0={S_0:g}": asdict(replace(first, squared_norm=S_0)) for S_0 in settings.squared_norms}
+    with naming("law.squared_norm", "theory.next_token.squared_norms"):
+        return {f"S_0={S_0:g}": asdict(replace(first, squared_norm=S_0)) for S_0 in settings.squared_norms}
 
 
 def only_law(config: Config) -> dict[str, Any]:
@@ -135,13 +137,14 @@ def draw_grid(
     note: str = "",
     columns: int | None = None,
     width: float = 2.6,
+    height: float = 2.25,
 ) -> None:
     """Panels side by side, a row for each measure; or, with `columns`, one measure broken into rows of that many."""
     names = list(dict.fromkeys(row["panel"] for row in rows))
     cells = [(measure, name) for measure in measures for name in names]
     across = columns or len(names)
     down = -(-len(cells) // across)
-    with drawing(paths, width=max(width * across + 0.4, 5.2), height=2.25 * down + 0.9) as figure:
+    with drawing(paths, width=max(width * across + 0.4, 5.2), height=height * down + 0.9) as figure:
         panels = list(figure.subplots(down, across, squeeze=False).flat)
         for spare in panels[len(cells) :]:
             spare.remove()
@@ -174,7 +177,7 @@ def draw_lines(panel: Any, rows: Rows, axis: str, lines: Mapping[str, Line], tri
         elif own[0]["low"] is not None:
             if trials and own[0]["trials_low"] is not None:
                 panel.fill_between(x, *_columns(own, "trials_low", "trials_high"), color=line.colour, alpha=0.10, lw=0)
-            panel.fill_between(x, *_columns(own, "low", "high"), color=line.colour, alpha=0.30, lw=0)
+            panel.fill_between(x, *_columns(own, "low", "high"), color=line.colour, alpha=0.25, lw=0)
         look = {"ls": line.style, "marker": line.marker, "lw": line.width, "ms": 4, "color": line.colour}
         panel.plot(x, *_columns(own, "value"), label=line.label, **look)
 

@@ -71,7 +71,7 @@ def settings(config: Config) -> dict[str, Any]:
 def compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
     p_V = law_of(settings["law"], settings["seed"])
     support = support_size(p_V)
-    laws = _laws(p_V)
+    laws, spreads = _laws(p_V), _spreads(p_V)
     rows: Rows = []
     cells = []
     with Progress("simulating", len(settings["N"]), "values of N") as progress:
@@ -82,14 +82,15 @@ def compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
     for epsilon in settings["epsilons"]:
         where = {"panel": rf"$\epsilon$ = {epsilon:g}", "measure": "count"}
         for series, law in laws.items():
-            rows += _finite(curve(where, series, "N", *_curve(law, epsilon, settings["N"])))
+            x = _axis(settings["N"], epsilon, spreads.get(series))
+            rows += _finite(curve(where, series, "N", x, [law(N, epsilon) for N in x]))
         for N in settings["N"]:
             root = _crossing(*drifts[N], epsilon)
             rows += _point(where, N, root, settings["largest_ratio"] * N)
             known = [law(N, epsilon) for law in laws.values()]
             shown = _count(root[0], settings["largest_ratio"] * N)
             cells.append([f"{epsilon:g}, {N}", *map(_count, known), shown])
-    enough = {name: enough_real_tokens(0.1, K) for name, K in _spreads(p_V).items()}
+    enough = {name: enough_real_tokens(0.1, K) for name, K in spreads.items()}
     table = Table(
         f"Most synthetic tokens that keep the L1 drift below epsilon ({title('law', p_V).replace('$', '')})",
         ["epsilon, N", "published", "guaranteed", "sharp", "simulated"],
@@ -103,7 +104,7 @@ def compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
             "sharp law has it, so that at small N more is safe than it says.",
         ],
     )
-    return Found(table, rows, {"law": describe(p_V), "K": _spreads(p_V)})
+    return Found(table, rows, {"law": describe(p_V), "K": spreads})
 
 
 def _spreads(p_V: Floats) -> dict[str, float]:
@@ -120,10 +121,12 @@ def _laws(p_V: Floats) -> dict[str, Callable[[float, float], float]]:
     }
 
 
-def _curve(law: Callable[[float, float], float], epsilon: float, N: list[int]) -> tuple[list[float], list[float]]:
-    """From half of the smallest N to twice the largest one."""
-    x = [float(each) for each in np.geomspace(min(N) / 2, max(N) * 2, 400)]
-    return x, [law(each, epsilon) for each in x]
+def _axis(N: list[int], epsilon: float, spread: float | None) -> list[float]:
+    """From half of the smallest N to twice the largest one; close to where a law becomes infinite, closer points."""
+    x = [float(each) for each in np.geomspace(min(N) / 2, max(N) * 2, 200)]
+    if spread is None:
+        return x
+    return sorted([*x, *(enough_real_tokens(epsilon, spread) * (1 - 10**-k) for k in (1.5, 2, 3, 4, 5, 6))])
 
 
 def _finite(rows: Rows) -> Rows:

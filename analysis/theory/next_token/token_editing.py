@@ -1,10 +1,10 @@
 """Token editing inside the next-token model: what repeated rounds do, with the prior fixed or trained again each time.
 
-Zhu et al. 2025, Algorithm 1 and Table 15. Many contexts, most of them nearly certain of a token, as the probabilities of
-text are U-shaped. Drawn by round, for each temperature: the distance to the data before any edit, the eligible share
+Zhu et al. 2025, Algorithm 1 and Table 15. Many contexts, most of them nearly certain of a token, as the probabilities
+of text are U-shaped. Drawn by round, for each temperature: the distance to the data before any edit, the eligible share
 (with Table 15's), the share that really changes, entropy and support; beside them training on the model before, on half
-real data and on all data. Dashed: the laws of endless data, which move h = q(H) of a context as h^2 a round (prior
-trained again, while h >= p) or as h^(t+1) (fixed prior). Reads nothing; writes what `study.py` says.
+real data and on all data. Dashed: the laws of endless data, which move h = q(H) of a context to h^2 in a round (prior
+trained again, while h >= p) or to h^(t+1) in t rounds (fixed prior). Reads nothing; writes what `study.py` says.
 
     python run.py stage=theory theory=token_editing
     python run.py stage=theory theory=token_editing theory.next_token.editing.threshold=0.5 theory.generations=20
@@ -73,7 +73,7 @@ _LINES = {
 _MEASURES = {
     "distance": Axis("TV to the first data", "log", trials=False),
     "eligible": Axis("eligible share", low=0, trials=False),
-    "changed": Axis("changed share", "log", trials=False),
+    "changed": Axis("changed share", "log", low=1e-5, trials=False),
     "entropy": Axis("entropy, nats", trials=False),
     "support": Axis("tokens that occur", trials=False),
 }
@@ -140,8 +140,8 @@ def compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
                 f"{changed_share_of_eligible(threshold, top_k, T):.2%} (temperature {T:g})" for T in temperatures
             )
             + ".",
-            f"Endless data, prior trained again: total variation at most {editing_distance_reestimated_bound(threshold):.4f}"
-            " (1 - p^2, p above 1/2), temperature 1.",
+            "Endless data, prior trained again, temperature 1: a total variation of at most "
+            f"{editing_distance_reestimated_bound(threshold):.4f} (1 - p^2, for p above 1/2).",
         ],
     )
     return Found(table, rows)
@@ -150,7 +150,7 @@ def compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
 def _measured(panel: str, series: str, found: Trajectories) -> Rows:
     """What any strategy has. Round 0 has no distance, which a logarithmic axis could not show either."""
     round_G = range(found.entropy_RG.shape[1])
-    measures = {"entropy": found.entropy_RG, "support": found.support_RG}
+    measures: dict[str, np.ndarray[Any, Any]] = {"entropy": found.entropy_RG, "support": found.support_RG}
     rows = simulated({"panel": panel, "measure": "distance"}, series, "round", round_G, found.l1_drift_RG / 2)[1:]
     for measure, value_RG in measures.items():
         rows += simulated({"panel": panel, "measure": measure}, series, "round", round_G, value_RG)
@@ -210,7 +210,9 @@ def _cells(data: Trajectories, rates: EditedTrajectories | None) -> list[str]:
 
 
 def draw(found: Found, paths: Mapping[str, Path]) -> None:
-    draw_grid(found.rows, paths, axis="round", lines=_LINES, measures=_MEASURES, x_label="rounds", width=3.6)
+    draw_grid(
+        found.rows, paths, axis="round", lines=_LINES, measures=_MEASURES, x_label="rounds", width=4.0, height=1.9
+    )
 
 
 STUDY = Study("token_editing", settings, compute, draw)

@@ -1,8 +1,10 @@
 """The studies of the next-token model as whole artifacts, tiny; and as a user meets them."""
 
+import copy
 import csv
 import json
 import math
+from functools import cache
 
 import pytest
 from conftest import REPOSITORY, run_command
@@ -27,10 +29,29 @@ TINY = {
 
 
 def configured(name, *overrides):
+    """As the command would have it. Hydra composes once a study; dotted keys are then set here, `~key` is left out."""
+    composed = copy.deepcopy(_composed(name))
+    for override in overrides:
+        key, _, value = override.lstrip("~+").partition("=")
+        *path, last = key.split(".")
+        section = composed
+        for part in path:
+            section = section[part]
+        if override.startswith("~"):
+            del section[last]
+        elif override.startswith("++"):
+            section[last].update(OmegaConf.to_container(OmegaConf.create(value)))
+        else:
+            section[last] = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]))["value"]
+    return build_config(composed)
+
+
+@cache
+def _composed(name):
     ConfigStore.instance().store(name="schema", node=toedit.config.Config)
     with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
-        composed = compose("config", overrides=["stage=theory", f"theory={name}", *overrides])
-    return build_config(OmegaConf.to_container(composed, resolve=True))
+        composed = compose("config", overrides=["stage=theory", f"theory={name}"])
+    return OmegaConf.to_container(composed, resolve=True)
 
 
 def built(name, tmp_path, *overrides):
@@ -74,7 +95,7 @@ def test_panels_follow_counts_and_squared_norms(tmp_path):
 
 
 def test_the_seed_is_in_the_identity(tmp_path):
-    one, other = (plan(configured("windows", *TINY["windows"], f"seed={seed}")) for seed in (0, 1))
+    one, other = (plan(configured("windows", *TINY["windows"], f"theory.seed={seed}")) for seed in (0, 1))
     assert one.fingerprint != other.fingerprint
 
 
@@ -91,14 +112,14 @@ def test_what_is_not_read_is_not_in_the_identity():
         ("windows", ["theory.next_token.windows=[4]"], "theory.next_token.windows=4: "),
         ("windows", ["theory.next_token.n=[10,20]"], "theory.next_token.n=[10, 20]: "),
         ("windows", ["theory.next_token.laws.zipf.support=1"], "theory.next_token.laws.zipf.support=1: "),
-        ("windows", ["++theory.next_token.laws={b:{tokens:5}}"], "theory.next_token.laws=['zipf', 'b']: "),
+        ("windows", ["++theory.next_token.laws={b: {tokens: 5}}"], "theory.next_token.laws=['zipf', 'b']: "),
         ("partially_synthetic", ["theory.generations=0"], "theory.generations=0: "),
         ("partially_synthetic", ["theory.next_token.N=many"], "theory.next_token.N=many: "),
         ("partially_synthetic", ["theory.next_token.squared_norms=[1.5]"], "theory.next_token.squared_norms=1.5: "),
         ("partially_synthetic", ["~theory.next_token.laws.zipf"], "theory.next_token.laws={}: "),
         ("simplex", ["theory.next_token.laws.random.tokens=4"], "theory.next_token.laws.random.tokens=4: "),
         ("simplex", ["theory.next_token.n=80"], "theory.next_token.n=80: "),
-        ("safe_amount", ["theory.next_token.epsilons=[0]"], "theory.next_token.epsilons=[0.0]: "),
+        ("safe_amount", ["theory.next_token.epsilons=[0]"], "theory.next_token.epsilons=[0]: "),
         ("token_editing", ["theory.next_token.editing.threshold=1.5"], "theory.next_token.editing.threshold=1.5: "),
     ],
 )

@@ -42,9 +42,9 @@ from toedit.config import Config
 from toedit.console import Progress
 
 _LINES = {
-    "lower": Line("lower bound, equation (7)", VERMILION, ":"),
-    "upper": Line("upper bound, equation (7)", VERMILION, "-."),
-    "late": Line(r"late law $1 - 3(1-S_0)(1-1/n)^m$", GREEN, ":"),
+    "lower": Line("published bounds, equation (7)", VERMILION, ":"),
+    "upper": Line("published bounds, equation (7)", VERMILION, ":"),
+    "late": Line(r"late law $1 - 3(1-S_0)(1-1/n)^m$", GREEN, "-."),
     "simulated": Line("simulated share, with Wilson's 95 % interval", BLUE),
     "exact": Line("exact: chain of ancestors", INK, "--"),
 }

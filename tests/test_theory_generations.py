@@ -218,7 +218,7 @@ def test_the_theory_s_own_numbers():
     by_round = prediction._fixed_prior(np.array([0.995]), 0.99, 500)
     shown = [round(float(by_round[t - 1][1][0]), 3) for t in (1, 10, 50, 100, 500)]
     assert shown == [0.005, 0.049, 0.221, 0.392, 0.914]
-    h = np.linspace(0.99, 1, 100_001)
+    h = np.linspace(0.99, 1, 20_001)
     last = np.stack([variation_P for _, variation_P in prediction._own_prior(h, 0.99, 200)])
     assert (np.diff(last, axis=0) >= 0).all() and last.max() <= 1 - 0.99**2 + 1e-12
     assert last.max() == pytest.approx(0.0199, abs=1e-4)

@@ -37,6 +37,7 @@ _OF_EDITED = {
     "eligible": "eligible tokens, share",
     "tv_where_sure": "total variation where sure",
 }
+_WRITTEN = "written"
 # Okabe and Ito's colours, told apart by the colour-blind; markers besides.
 _COLOURS = ("#000000", "#8a8a8a", "#d55e00", "#0072b2", "#56b4e9", "#009e73", "#cc79a7")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -48,8 +49,8 @@ def draw(found: Found, paths: Mapping[str, Path]) -> None:
     with drawing(paths, width=15, height=0.5 + 2.5 * len(groups)) as figure:
         panels_RC = figure.subplots(len(groups), 7, squeeze=False)
         for panels_C, (title, arms) in zip(panels_RC, groups.items(), strict=True):
-            metrics = _OF_WRITTEN if any(arm.regime not in EDITING for arm in arms[2:]) else _OF_EDITED
-            for panel, (metric, label) in zip(panels_C, metrics.items(), strict=False):
+            metrics = _OF_WRITTEN if title == _WRITTEN else _OF_EDITED
+            for panel, (metric, label) in zip(panels_C[:-1], metrics.items(), strict=True):
                 _panel(panel, metric, label, arms, values)
             panels_C[-1].axis("off")
             handles, labels = panels_C[0].get_legend_handles_labels()
@@ -63,7 +64,7 @@ def _groups(names: Sequence[str]) -> dict[str, list[Arm]]:
     found = [_arm(name) for name in names]
     real = [arm for arm in found if arm.regime in ("same_text", "fresh_real")]
     written = [arm for arm in found if arm.regime not in EDITING and arm not in real]
-    groups = {"written": [*real, *written]} if written or not any(arm.regime in EDITING for arm in found) else {}
+    groups = {_WRITTEN: [*real, *written]} if written or not any(arm.regime in EDITING for arm in found) else {}
     for p in dict.fromkeys(arm.number for arm in found if arm.regime in EDITING):
         groups[f"edited, p = {p:g}"] = [*real, *(arm for arm in found if arm.regime in EDITING and arm.number == p)]
     return groups
@@ -96,6 +97,10 @@ def _panel(panel: Any, metric: str, label: str, arms: Sequence[Arm], values: Val
             panel.plot(at, predicted_SG1[:, at].mean(axis=0), color=colour, linestyle="--", linewidth=1)
         if metric == "tv_where_sure" and arm.regime == "edit_own_prior" and arm.number is not None:
             panel.axhline(1 - arm.number**2, color=QUIET, linestyle=":", linewidth=1)
+    if not panel.lines:
+        panel.text(0.5, 0.5, "no such tokens", ha="center", color=QUIET, transform=panel.transAxes)
+        panel.set_xticks([])
+        panel.set_yticks([])
 
 
 def _half_width(value_SG: NDArray[np.float64]) -> NDArray[np.float64]:

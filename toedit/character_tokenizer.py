@@ -4,8 +4,8 @@
 
 Its alphabet is the characters that it was made from, in the order of their code points, after two special tokens: the
 document end, and the unknown character. A text of known characters has one token each and decodes to itself, byte for
-byte. An unknown character becomes one `<unk>`, never dropped and never merged with its neighbour; it stands for no text,
-so an edit leaves it as it is, and a model that samples it writes nothing.
+byte. An unknown character becomes one `<unk>`, never dropped and never merged with its neighbour; it stands for no
+text, so an edit leaves it as it is, and a model that samples it writes nothing.
 """
 
 from __future__ import annotations

@@ -101,10 +101,8 @@ def student_cdf(t: float, freedom: int) -> float:
     for number in range(2 if freedom % 2 == 0 else 3, freedom, 2):
         term *= cosine**2 * (number - 1) / number
         total += term
-    if freedom % 2 == 0:
-        within = sine * total
-    else:
-        within = 2 / math.pi * (angle + (sine * total if freedom > 1 else 0.0))
+    odd = 2 / math.pi * (angle + (sine * total if freedom > 1 else 0.0))
+    within = sine * total if freedom % 2 == 0 else odd
     return 0.5 + math.copysign(within / 2, t)
 
 

@@ -32,10 +32,12 @@ class TransformerStudyConfig:
     """Documents are cut into passages of at most this many characters: a model writes one within its context."""
     held_out_share: float = 0.1
     """Share of the text, by a hash, that no model reads and all are measured on."""
+    held_out_passages: int = 500
+    """Passages of that part that are read at most; which, a hash says."""
     ground_truth: str = "text"
     """What is real: the text, or `model`: what a first model, trained on the text, writes."""
     fixed_prior: str = "first"
-    """edit_fixed, edit_once: edit with the first generation's model (first), or with the command's `prior` (command)."""
+    """edit_fixed, edit_once: edit with the model of generation 1 (first), or with the command's `prior` (command)."""
     contexts: int = 300
     """Held-out contexts whose next-token laws are compared."""
     context_tokens: int = 32
@@ -69,7 +71,7 @@ class TransformerStudyConfig:
         require_one_of(f"{key}.fixed_prior", self.fixed_prior, ("first", "command"))
         for panel in self.panels:
             require_one_of(f"{key}.panels", panel, PANELS)
-        for name in ("contexts", "context_tokens", "rare_ngram", "rare_count"):
+        for name in ("held_out_passages", "contexts", "context_tokens", "rare_ngram", "rare_count"):
             require(getattr(self, name) >= 1, f"{key}.{name}", getattr(self, name), "must be at least 1")
         require(self.vocabulary_size >= 300, f"{key}.vocabulary_size", self.vocabulary_size, "must be at least 300")
         reason = "must be at least 20"

@@ -6,14 +6,15 @@ Reads a corpus artifact of any documents; one long .txt file is one document. Wr
 
 A passage is short enough for a model to write one within its context, so that documents end by themselves, in real and
 in synthetic text alike. Cuts are made behind a line end, else behind the end of a sentence, else behind a space; nothing
-is lost but passages that are blank. Held out are whole documents where there are at least 20, else single passages; which
-ones, a hash of their ids says. Passages of one document follow each other, so what is held out of a single text is
-easier than another text would be; it is the same for all regimes.
+is lost but passages that are blank. Held out are whole documents where there are at least 20, else single passages;
+which ones, a hash of their ids says. Passages of one document follow each other, so what is held out of a single text
+is easier than another text would be; it is the same for all regimes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -31,19 +32,22 @@ _DOCUMENTS_ENOUGH = 20
 _SHARD_BYTES = 2_000_000
 
 
-def plan_passages(corpus: Artifact, part: str, characters: int, held_out_share: float, root: Path) -> Artifact:
-    """One of the PARTS of `corpus`, cut into passages."""
+def plan_passages(
+    corpus: Artifact, part: str, characters: int, held_out_share: float, most: int | None, root: Path
+) -> Artifact:
+    """One of the PARTS of `corpus`, cut into passages; `most` of them at most, chosen by a hash."""
+    settings = {"part": part, "characters": characters, "held_out_share": held_out_share, "most": most}
     return Artifact(
         kind="corpus",
         name=f"{part.replace('_', '-')}-passages.{corpus.name}",
-        identity={"source": "passages", "part": part, "characters": characters, "held_out_share": held_out_share},
+        identity={"source": "passages", **settings},
         inputs={"corpus": corpus},
         root=root,
-        build=partial(build_passages, part=part, characters=characters, held_out_share=held_out_share),
+        build=partial(build_passages, part=part, characters=characters, held_out_share=held_out_share, most=most),
     )
 
 
-def build_passages(workspace: Workspace, part: str, characters: int, held_out_share: float) -> Result:
+def build_passages(workspace: Workspace, part: str, characters: int, held_out_share: float, most: int | None) -> Result:
     """Write the passages of one part, shard by shard."""
     corpus = workspace.inputs["corpus"]
     shards = shard_paths(corpus)
@@ -52,9 +56,11 @@ def build_passages(workspace: Workspace, part: str, characters: int, held_out_sh
     counts: dict[str, Any] = {"documents_in": 0, "documents_out": 0, "rejected": 0, "bytes": 0, "characters": 0}
     result = Result(counts={**counts, "held_out_unit": unit})
     blank: list[str] = []
-    with Progress(f"{part.replace('_', ' ')} passages", sum(path.stat().st_size for path in shards), "bytes") as progress:
+    with Progress(
+        f"{part.replace('_', ' ')} passages", sum(path.stat().st_size for path in shards), "bytes"
+    ) as progress:
         chosen = _chosen(shards, unit, part == "held_out", characters, held_out_share, progress)
-        for number, shard in enumerate(_in_shards(_kept(chosen, blank))):
+        for number, shard in enumerate(_in_shards(_few(_kept(chosen, blank), most))):
             output = f"{DOCUMENTS}/{shard_name(number)}.jsonl.zst"
             with workspace.shard(shard_name(number), output) as ((path,), _), ShardWriter(path) as writer:
                 for passage in shard:
@@ -97,6 +103,15 @@ def _kept(passages: Iterator[Document], blank: list[str]) -> Iterator[Document]:
             blank.append(passage["id"])
 
 
+def _few(passages: Iterator[Document], most: int | None) -> Iterator[Document]:
+    """The `most` passages with the smallest hashes, in their order."""
+    if most is None:
+        return passages
+    keyed = ((_hash("few", passage["id"]), number, passage) for number, passage in enumerate(passages))
+    few = heapq.nsmallest(most, keyed, key=lambda item: item[:2])
+    return (passage for _, _, passage in sorted(few, key=lambda item: item[1]))
+
+
 def _in_shards(passages: Iterator[Document]) -> Iterator[list[Document]]:
     shard: list[Document] = []
     held = 0
@@ -112,8 +127,13 @@ def _in_shards(passages: Iterator[Document]) -> Iterator[list[Document]]:
 
 def is_held_out(name: str, share: float) -> bool:
     """Whether the document or passage of that name is held out: a hash, so that more text moves none of it."""
-    digest = hashlib.sha256(f"held out\0{name}".encode("utf-8", "surrogatepass")).digest()
-    return int.from_bytes(digest[:7], "big") / 2**56 < share
+    return _hash("held out", name) < share
+
+
+def _hash(purpose: str, name: str) -> float:
+    """A number in [0, 1)."""
+    digest = hashlib.sha256(f"{purpose}\0{name}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:7], "big") / 2**56  # 56 bits: the quotient is exact and below 1
 
 
 def cut(text: str, characters: int) -> list[str]:

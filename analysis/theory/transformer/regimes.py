@@ -12,9 +12,9 @@ after, the regimes say
     edit_fixed              the text of the generation before, edited again, always by the same prior
     edit_reestimated        likewise, by the model of the generation before
 
-All but accumulate read the same number of tokens, and all are trained for the same number of steps. Nothing here trains,
-writes or edits: `stage=pretrain`, `synthesize`, `score`, `edit`, `mix` and `tokenize` do, each step an artifact. Regimes
-share what they have in common, and a killed study goes on where it stopped.
+All but accumulate read the same number of tokens, and all are trained for the same number of steps. Nothing here
+trains, writes or edits: `stage=pretrain`, `synthesize`, `score`, `edit`, `mix` and `tokenize` do, each step an
+artifact. Regimes share what they have in common, and a killed study goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -79,7 +79,10 @@ class Workshop:
         longest = self.config.recipe.sequence_length - 1  # a document end comes first
         synthesis = replace(
             self.config.synthesis,
-            **{"tokens": tokens or self.tokens, "max_new_tokens": longest, "model": None, "seed": self._seed(number)},
+            tokens=tokens or self.tokens,
+            max_new_tokens=longest,
+            model=None,
+            seed=self._seed(number),
         )
         return _called(plan_synthesis(model, None, synthesis, self._root), f"written-by.generation-{number}")
 

@@ -67,7 +67,8 @@ def inputs(config: Config) -> dict[str, Artifact]:
     own, root = config.theory.transformer, Path(config.artifacts)
     corpus = plan_corpus(config.corpus, root)
     text, held_out = (
-        plan_passages(corpus, part, own.passage_characters, own.held_out_share, root) for part in PARTS
+        plan_passages(corpus, part, own.passage_characters, own.held_out_share, most, root)
+        for part, most in zip(PARTS, (None, own.held_out_passages), strict=True)
     )
     planned = plan_tokenizer(text, held_out, own.tokenizer, own.vocabulary_size, root)
     tokenizer = named(planned, config.dry_run)

@@ -15,24 +15,26 @@ from analysis.theory.statistics import equivalent, estimate, holm, rises, slope,
 from analysis.theory.transformer.measures import MeasureSettings, Rare, choose_contexts
 from analysis.theory.transformer.passages import cut, is_held_out
 from analysis.theory.transformer.regimes import Workshop, first_generation, following
+from analysis.theory.transformer.stage import settings as study_settings
 from toedit import command
 from toedit.artifacts import Artifact
 from toedit.character_tokenizer import character_tokenizer, characters_of, save_character_tokenizer
-from toedit.config import Config
-from toedit.config.theory_transformer import mixed_share
 from toedit.command import Stage
+from toedit.config import Config, EditConfig, RecipeConfig, SynthesisConfig, TheoryConfig, TransformerStudyConfig
+from toedit.config.theory_transformer import mixed_share
 from toedit.documents import read_documents, shard_paths
-from toedit.errors import UnusableInput
+from toedit.errors import BadConfiguration, UnusableInput
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.tokenizing import load_tokenizer
 
 STUDY = ("stage=theory", "theory=transformer_generations", "corpus=local", "corpus.path=text.txt")
 TINY = (
     "model.settings.n_positions=48", "model.settings.n_embd=16", "model.settings.n_head=1", "model.settings.n_layer=1",
-    "recipe.sequence_length=48", "recipe.steps=12", "recipe.warmup_steps=2", "trainer.validate_every=6",
+    "recipe.sequence_length=48", "recipe.steps=16", "recipe.warmup_steps=2", "trainer.validate_every=8",
+    "recipe.learning_rate=0.03",
     "trainer.compile=false", "tokens.processes=1", "theory.transformer.passage_characters=40",
     "theory.transformer.tokens=3000", "theory.transformer.contexts=20", "theory.transformer.context_tokens=8",
-    "theory.transformer.rare_ngram=6", "edit.p=0.2", "score.min_p=0.1",
+    "theory.transformer.rare_ngram=6", "edit.p=0.05", "score.min_p=0.05",
 )  # fmt: skip
 
 
@@ -83,7 +85,7 @@ def test_passages_lose_nothing_and_are_short(text, characters):
 
 
 def test_passages_end_where_people_would_end_them():
-    assert cut("one two. three\nfour five", 12) == ["one two. ", "three\n", "four five"]
+    assert cut("one two. threes\nfour five", 12) == ["one two. ", "threes\n", "four five"]
     assert cut("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
 
 
@@ -96,7 +98,9 @@ def test_the_held_out_part_is_the_share_asked_for_and_only_grows():
 
 
 def measure_settings(**changes) -> MeasureSettings:
-    return MeasureSettings(**{"contexts": 5, "context_tokens": 3, "rare_ngram": 2, "rare_count": 1, "seed": 0, **changes})
+    return MeasureSettings(
+        **{"contexts": 5, "context_tokens": 3, "rare_ngram": 2, "rare_count": 1, "seed": 0, **changes}
+    )
 
 
 def test_contexts_are_distinct_pieces_of_single_passages():
@@ -244,7 +248,9 @@ def test_a_study_measures_every_generation(finished):
     with (finished / "data.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["regime", "seed", "generation", "metric", "value", "step"]
-    value = {(r["regime"], r["seed"], int(r["generation"]), r["metric"]): float(r["value"]) for r in rows if not r["step"]}
+    value = {
+        (r["regime"], r["seed"], int(r["generation"]), r["metric"]): float(r["value"]) for r in rows if not r["step"]
+    }
     assert {(regime, seed) for regime, seed, _, _ in value} == {
         (regime, seed) for regime in ("replace", "mix_50", "edit_reestimated") for seed in "01"
     }
@@ -256,7 +262,7 @@ def test_a_study_measures_every_generation(finished):
         if regime == "edit_reestimated" and generation > 1:
             assert 0 < value[*here, "changed"] <= value[*here, "eligible"] <= 1
     steps = {int(r["step"]) for r in rows if r["step"]}
-    assert steps == {6, 12}
+    assert steps == {8, 16}
     assert all((finished / f"transformer_generations.{kind}").stat().st_size for kind in ("png", "pdf", "svg"))
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["regimes"]["replace"]["trend"]["verdict"] in ("rises", "stable", "rises, but stable", "undecided")
@@ -313,19 +319,43 @@ def test_the_published_hyper_parameters_are_those_of_the_table():
 @pytest.mark.parametrize(
     ("override", "line"),
     [
-        ("theory.transformer.regimes=[replace,mix_0]", "theory.transformer.regimes=mix_0"),
-        ("theory.transformer.passage_characters=48", "theory.transformer.passage_characters=48: must be below"),
         ("theory.transformer.tokens=999999", "theory.transformer.tokens=999999: the training part of the corpus has"),
-        ("theory.transformer.held_out_share=1", "theory.transformer.held_out_share=1"),
-        ("theory.generations=0", "theory.generations=0: must be at least 1"),
-        ("edit.budget=0.01", "edit.budget=0.01"),
         ("theory.transformer.contexts=99999", "theory.transformer.contexts=99999: the held-out text has"),
     ],
 )
-def test_bad_input_is_one_clear_line(work, finished, override, line):
-    key = override.partition("=")[0]
-    arguments = [argument for argument in (*STUDY, *TINY) if not argument.startswith(f"{key}=")]
-    run = run_command(*arguments, override, cwd=work, expect=2)
+def test_too_little_text_is_one_clear_line(work, finished, override, line):
+    run = run_command(*STUDY, *TINY, override, cwd=work, expect=2)
     errors = [text for text in run.stderr.splitlines() if text.startswith("error:")]
     assert len(errors) == 1 and errors[0].startswith(f"error: {line}"), run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("keys", "line"),
+    [
+        ({"regimes": ["replace", "mix_0"]}, "regimes=mix_0: must be one of real, replace"),
+        ({"regimes": []}, r"regimes=\[\]"),
+        ({"seeds": [1, 1]}, r"seeds=\[1, 1\]: names something twice"),
+        ({"held_out_share": 1.0}, "held_out_share=1.0"),
+        ({"panels": ["perplexity"]}, "panels=perplexity"),
+        ({"tokens": 0}, "tokens=0"),
+        ({"margin": 0.0}, "margin=0.0"),
+    ],
+)
+def test_settings_that_cannot_be_are_named(keys, line):
+    with pytest.raises(BadConfiguration, match=rf"^theory\.transformer\.{line}"):
+        TransformerStudyConfig(**keys)
+
+
+def test_settings_that_contradict_each_other_are_named():
+    def refused(match: str, **keys):
+        with pytest.raises(BadConfiguration, match=match):
+            study_settings(Config(**keys))
+
+    study_settings(Config())
+    long = TheoryConfig(transformer=TransformerStudyConfig(passage_characters=128))
+    refused(r"theory\.transformer\.passage_characters=128: must be below recipe\.sequence_length=128", theory=long)
+    refused(r"theory\.transformer\.context_tokens=32: must not exceed", recipe=RecipeConfig(sequence_length=16))
+    refused(r"edit\.budget=0\.01", edit=EditConfig(budget=0.01))
+    refused(r"synthesis\.prompt_tokens=3", synthesis=SynthesisConfig(prompt_tokens=3))
+    refused(r"theory\.generations=999: must be below", theory=TheoryConfig(generations=999))

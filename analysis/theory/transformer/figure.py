@@ -34,7 +34,8 @@ _COLUMNS = 4
 def draw(found: Found, paths: Mapping[str, Path]) -> None:
     """Write the figure to `paths`, by format."""
     regimes: dict[str, Any] = found.summary["regimes"]
-    panels = [panel for panel in found.summary["panels"] if any(entry["metrics"][panel] for entry in regimes.values())]
+    measured = {metric for entry in regimes.values() for metric, points in entry["metrics"].items() if points}
+    panels = [panel for panel in found.summary["panels"] if panel in measured] or ["bits_per_byte"]
     curves = list(regimes) if found.summary["curves"] else []
     heights = [_rows(panels) * 2.9 + 0.4, _rows(curves) * 2.5]
     columns = min(max(len(panels), len(curves)), _COLUMNS)

@@ -4,11 +4,11 @@ Reads a corpus artifact of any documents; one long .txt file is one document. Wr
 
     python run.py stage=theory theory=transformer_generations corpus=local corpus.path=my.txt
 
-A passage is short enough for a model to write one within its context, so that documents end by themselves, in real and
-in synthetic text alike. Cuts are made behind a line end, else behind the end of a sentence, else behind a space; nothing
-is lost but passages that are blank. Held out are whole documents where there are at least 20, else single passages;
-which ones, a hash of their ids says. Passages of one document follow each other, so what is held out of a single text
-is easier than another text would be; it is the same for all regimes.
+A passage is short enough for a model to write one within its context, so that documents end by themselves, in real
+and in synthetic text alike. Cuts are made behind a line end, else behind the end of a sentence, else behind a space;
+nothing is lost but passages that are blank. Held out are whole documents where there are at least 20, else single
+passages; which ones, a hash of their ids says. Passages of one document follow each other, so what is held out of a
+single text is easier than another text would be; it is the same for all regimes.
 """
 
 from __future__ import annotations

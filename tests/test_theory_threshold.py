@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from analysis.table_files import write_csv
+from analysis.theory.safe_mix.amounts import drift_bound
 from analysis.theory.threshold.estimate import holm
 from analysis.theory.threshold.irreversibility import change_point, half_point, irreversibility
+from analysis.theory.threshold.phase_diagram import fixed_contour, random_contour, regression_maps, simulated_cells
 from analysis.theory.threshold.runs_file import read_runs
 from analysis.theory.threshold.slope import relaxation_generations, slope_threshold, slopes
 from analysis.theory.threshold.stage import estimate
@@ -295,3 +297,46 @@ def test_the_whole_command_with_toy_models_and_with_a_table(tmp_path, runs_csv):
     found = json.loads((tmp_path / "table" / "summary.json").read_text())["thresholds"]["loss"]
     assert found["slope"]["value"] == 0.5 and 0.25 < found["tolerance"]["value"] < 0.5
     assert (tmp_path / "table" / "collapse_threshold.png").stat().st_size > 9000
+
+
+def test_contours_in_closed_form():
+    found = [fixed_contour(kappa) for kappa in (1.5, 2, 4, 10)]
+    assert found == pytest.approx([0.215, 0.366, 0.651, 0.854], abs=1e-3)
+    assert [(1 + 2 * r) / (1 - r * r) for r in found] == pytest.approx([1.5, 2, 4, 10])
+    r = random_contour(3.0, 25)
+    assert 1 + 25 * r * (2 - r) == pytest.approx(3.0) and random_contour(3.0, 1) == 1
+
+
+def test_maps_of_regression_are_1_without_edits_and_count_generations_when_all_is_replaced():
+    share_S = np.linspace(0, 1, 5)
+    mean, error = regression_maps(share_S, {"generations": 6, "d": 3, "T": 50, "map_designs": 4, "seed": 0})
+    assert mean.shape == (2, 7, 5)
+    assert mean[:, :, 0] == pytest.approx(1) and (mean[:, :, -1] == pytest.approx(np.tile(np.arange(1, 8), (2, 1))))
+    rounds = np.arange(7)[:, None]
+    assert (mean[0] >= 1 + rounds * share_S - 1e-9).all()
+    assert (mean[0] <= 1 + rounds * share_S * (2 - share_S) + 1e-9).all()
+    assert (mean[1, -1, :-1] < (1 + 2 * share_S[:-1]) / (1 - share_S[:-1] ** 2) * 1.6).all() and (error >= 0).all()
+
+
+def test_simulated_cells_agree_with_the_closed_form_where_tokens_are_many():
+    rows = simulated_cells(zipf(8), {"map_checks": 3, "trials": 300, "seed": 0})
+    k = 2 / np.pi * np.sqrt(zipf(8) * (1 - zipf(8))).sum() ** 2
+    for row in rows:
+        closed = drift_bound(row["x"], row["y"], k)
+        assert row["value"] <= closed * 1.1
+        if row["x"] > 1000:
+            assert row["value"] == pytest.approx(closed, rel=0.08)
+    assert len(rows) == 8  # ten real tokens and ten thousand synthetic ones settle too slowly
+
+
+def test_the_whole_command_of_the_maps(tmp_path):
+    sizes = ("theory.T=30", "theory.d=2", "theory.generations=4", "theory.trials=20", "theory.threshold.map_shares=6")
+    more = ("theory.threshold.map_designs=3", "theory.threshold.map_amounts=5", "theory.threshold.map_checks=2")
+    run_command("stage=theory", "theory=phase_diagram", *sizes, *more, "out=done", cwd=tmp_path)
+    with (tmp_path / "done" / "data.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["map"] for row in rows} == {"random rows", "fixed rows", "next token"}
+    assert not any("nan" in cell for row in rows for cell in row.values())
+    assert (tmp_path / "done" / "phase_diagram.png").stat().st_size > 9000
+    bad = run_command("stage=theory", "theory=phase_diagram", "theory.T=11", "theory.d=10", cwd=tmp_path, expect=2)
+    assert "theory.T=11: must be more than theory.d + 1 = 11" in bad.stderr and "Traceback" not in bad.stderr

@@ -8,6 +8,8 @@
     toedit plan my-corpus --prior owner/name
     toedit why edited
     toedit clean artifacts --keep edited
+    toedit card edited
+    toedit push edited owner/name
 
 Further settings are `key=value`, as of `run.py` (`score.window=512 edit.sampler=top_p`). Exit codes: 0 done, 2 bad
 configuration or unusable input, 3 missing input, 75 interrupted and resumable.
@@ -33,6 +35,8 @@ _HELP = {
     "plan": "what an edit would do and cost; builds nothing",
     "why": "where an artifact comes from: everything it was made from, with the commands",
     "clean": "remove artifacts that none of the kept ones needs; shows them first",
+    "card": "the data-set card of an edited corpus",
+    "push": "upload an edited corpus or a checkpoint to the hub, privately unless --public",
 }
 _STAGES = {"score": "score", "edit": "edit", "revert": "revert", "diff": "diff", "plan": "edit"}
 """The stage behind a command that has one."""
@@ -44,6 +48,8 @@ _EXAMPLES = {
     "plan": "toedit plan my-corpus --prior owner/name",
     "why": "toedit why edited",
     "clean": "toedit clean artifacts --keep edited --yes",
+    "card": "toedit card edited --license odc-by",
+    "push": "toedit push edited owner/name",
 }
 
 
@@ -77,7 +83,12 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_upkeep(name: str, one: argparse.ArgumentParser) -> None:
-    one.add_argument("path", type=Path, help="an artifact" if name == "why" else "a folder of artifacts")
+    one.add_argument("path", type=Path, help="a folder of artifacts" if name == "clean" else "an artifact")
+    if name == "push":
+        one.add_argument("name", help="owner/name")
+        one.add_argument("--public", action="store_true", help="for everybody to see")
+    if name in ("card", "push"):
+        one.add_argument("--license", metavar="ID", help="the hub's identifier of a licence; the source's by default")
     if name == "clean":
         one.add_argument("--keep", type=Path, action="append", default=[], help="an artifact, or a folder of them")
         one.add_argument("--yes", action="store_true", help="remove what is shown")
@@ -113,6 +124,14 @@ def _run(asked: argparse.Namespace, further: Sequence[str]) -> None:
         _why(asked.path)
     elif asked.command == "clean":
         _clean(asked.path, asked.keep, asked.yes)
+    elif asked.command == "card":
+        from toedit.data_card import data_card
+
+        say(data_card(asked.path, asked.path.resolve().name, asked.license))
+    elif asked.command == "push":
+        from toedit.sharing import push
+
+        say(f"pushed: {push(asked.path, asked.name, asked.public, asked.license)}")
     else:
         config = config_of(_settings(asked) | _further(further))
         run_stage(importlib.import_module(f"toedit.stages.{_STAGES[asked.command]}"), config)

@@ -30,12 +30,12 @@ import numpy as np
 
 from analysis.intervals import student
 from analysis.table_files import Table
+from analysis.theory.next_token.distributions import zipf
 from analysis.theory.regression import exact
 from analysis.theory.safe_mix.amounts import drift_bound, rigorous_k, sharp_k
 from analysis.theory.study import Found, Rows, Study
 from analysis.theory.threshold.estimate import Floats
 from analysis.theory.threshold.tolerance import crossing, increasing
-from analysis.theory.threshold.toys import zipf
 from toedit.config import Config
 from toedit.config.checks import require
 from toedit.console import Progress
@@ -67,7 +67,7 @@ def compute(settings: dict[str, Any], folders: Mapping[str, Path]) -> Found:
                  mean_GS[g, s] + _Z * error_GS[g, s])
             for g in range(len(mean_GS)) for s in range(len(share_S))
         ]  # fmt: skip
-    p_V = zipf(settings["support"])
+    p_V = zipf(settings["support"], 1.0)
     amount_N = np.geomspace(*AMOUNTS, settings["map_amounts"])
     drift_NM = drift_bound(amount_N[:, None], amount_N[None, :], _sharp(p_V))
     rows += [

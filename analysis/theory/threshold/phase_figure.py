@@ -49,7 +49,9 @@ def _draw_regression(figure: Any, axis: Any, rows: Rows, name: str, contours: Se
     for end in ("low", "high"):
         _, _, band = _grid(rows, end)
         levels = [kappa for kappa in sorted(contours) if band.min() < kappa < band.max()]
-        axis.contour(100 * share, generation, band, levels=levels or None, colors="white", linewidths=0.5 if levels else 0)
+        axis.contour(
+            100 * share, generation, band, levels=levels or None, colors="white", linewidths=0.5 if levels else 0
+        )
     rounds = np.linspace(1, generation[-1], 200)
     for kappa in contours:
         closed = (
@@ -77,7 +79,9 @@ def _draw_contours(
 
     rim = [withStroke(linewidth=2.4, foreground=INK)]
     x, y, value = grid
-    there = {level: place for level, place in zip(sorted(levels), places, strict=True) if value.min() < level < value.max()}
+    there = {
+        level: place for level, place in zip(sorted(levels), places, strict=True) if value.min() < level < value.max()
+    }
     if not there:
         return
     drawn = axis.contour(x, y, value, levels=list(there), colors="white", linewidths=1.2)

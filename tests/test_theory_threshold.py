@@ -15,6 +15,7 @@ from analysis.theory.next_token import drift_formulas
 from analysis.theory.next_token.distributions import zipf
 from analysis.theory.regression import exact
 from analysis.theory.safe_mix.amounts import drift_bound
+from analysis.theory.threshold import toys
 from analysis.theory.threshold.estimate import holm
 from analysis.theory.threshold.irreversibility import change_point, half_point, irreversibility
 from analysis.theory.threshold.phase_diagram import fixed_contour, random_contour, regression_maps, simulated_cells
@@ -211,6 +212,17 @@ def test_redrawn_tokens_drift_without_end_and_cannot_come_back():
     assert (np.diff(mean_G) > 0).all()
     assert found.recovered_SR[1].mean() > 3 * mean_G[0]
     assert (found.recovered_SR[2] == found.metric_SRG[2, :, -1]).all()
+
+
+def test_trials_in_batches_are_as_good_and_repeat(monkeypatch):
+    whole = simulated("regression_kept", [0.0, 0.02, 0.5, 1.0], small(trials=900))
+    monkeypatch.setattr(toys, "_NUMBERS", 40 * 11 * 100)
+    parts, again = (simulated("regression_kept", [0.0, 0.02, 0.5, 1.0], small(trials=900)) for _ in range(2))
+    assert (parts.metric_SRG == again.metric_SRG).all()
+    assert (parts.metric_SRG[:, :100] != parts.metric_SRG[:, 100:200]).any()
+    for one, other in zip(whole.metric_SRG, parts.metric_SRG, strict=True):
+        error_G = np.sqrt((one.var(axis=0, ddof=1) + other.var(axis=0, ddof=1)) / 900)
+        assert (np.abs(one.mean(axis=0) - other.mean(axis=0)) <= 4 * error_G).all()
 
 
 def test_too_few_resamples_for_so_many_shares_are_refused():

@@ -170,10 +170,19 @@ def _table(estimated: list[Estimated], settings: dict[str, Any]) -> Table:
         point = _number(found["change_point"].value) if "change_point" in found else ""
         most, share_S = one.slope.slope_S[-1], one.runs.share_S
         at = f"{most:.2g} at {share_S[-1]:g}"
-        lines.append([one.case, f"{share_S[1]:g} .. {share_S[-1]:g}", *cells, point, at])
-    columns = ["case", "shares", "slope > 0", f"level > {settings['kappa']:g} x baseline", "half do not recover",
-               "change point", "slope"]  # fmt: skip
+        lines.append(
+            [one.case, f"{share_S[1]:g} .. {share_S[-1]:g}", cells[0], _slopes_below(one), at, *cells[1:], point]
+        )
+    columns = ["case", "shares", "slope > 0", "below it at most", "slope", f"level > {settings['kappa']:g} x baseline",
+               "half do not recover", "change point"]  # fmt: skip
     return Table("The synthetic share beyond which collapse sets in", columns, lines, _notes(estimated, settings))
+
+
+def _slopes_below(one: Estimated) -> str:
+    """The largest upper end of the slopes' intervals at shares below the threshold, with Student's interval."""
+    is_below_S = (one.runs.share_S > 0) & (one.runs.share_S < one.slope.threshold.value)
+    ends = [student(slope_R.tolist()) for slope_R in slopes(one.runs.metric_SRG[is_below_S])]
+    return f"{max(end[1] if end else 0.0 for end in ends):.2g}" if ends else ""
 
 
 def _notes(estimated: list[Estimated], settings: dict[str, Any]) -> list[str]:
@@ -181,8 +190,9 @@ def _notes(estimated: list[Estimated], settings: dict[str, Any]) -> list[str]:
     notes = [
         f"{trials} trials of {generations} generations. In brackets 95 % intervals; none: nowhere on the grid, which "
         "is a result.",
-        "slope > 0: rising over the last half of the generations, one-sided, Holm's correction. Level: mean of the "
-        "last quarter. Change point: of the irreversible fraction.",
+        "slope > 0: rising over the last half of the generations, one-sided, Holm's correction. Below it at "
+        "most: the largest slope that the shares below may have (95 %).",
+        "Level: mean of the last quarter. Change point: of the irreversible fraction.",
         f"Half do not recover: retrained on the real data that are left, half of the trials stay {settings['delta']:g} "
         "baselines above their beginning.",
     ]

@@ -15,7 +15,7 @@ from analysis.theory.next_token import drift_formulas
 from analysis.theory.next_token.distributions import zipf
 from analysis.theory.regression import exact
 from analysis.theory.safe_mix.amounts import drift_bound
-from analysis.theory.threshold import toys
+from analysis.theory.threshold import phase_diagram, toys
 from analysis.theory.threshold.estimate import holm
 from analysis.theory.threshold.irreversibility import change_point, half_point, irreversibility
 from analysis.theory.threshold.phase_diagram import fixed_contour, random_contour, regression_maps, simulated_cells
@@ -24,7 +24,7 @@ from analysis.theory.threshold.slope import relaxation_generations, slope_thresh
 from analysis.theory.threshold.stage import estimate
 from analysis.theory.threshold.tolerance import crossing, increasing, tolerance_threshold
 from analysis.theory.threshold.toys import Toy, run, settled, settled_at
-from toedit.config import ThresholdConfig
+from toedit.config import Config, TheoryConfig, ThresholdConfig
 from toedit.console import Progress
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 
@@ -357,5 +357,5 @@ def test_the_whole_command_of_the_maps(tmp_path):
     assert {row["map"] for row in rows} == {"random rows", "fixed rows", "next token"}
     assert not any("nan" in cell for row in rows for cell in row.values())
     assert (tmp_path / "done" / "phase_diagram.png").stat().st_size > 9000
-    bad = run_command("stage=theory", "theory=phase_diagram", "theory.T=11", "theory.d=10", cwd=tmp_path, expect=2)
-    assert "theory.T=11: must be more than theory.d + 1 = 11" in bad.stderr and "Traceback" not in bad.stderr
+    with pytest.raises(BadConfiguration, match=r"^theory\.T=11: must be more than theory\.d \+ 1 = 11"):
+        phase_diagram.settings(Config(theory=TheoryConfig(name="phase_diagram", T=11, d=10)))

@@ -192,25 +192,34 @@ def _notes(estimated: list[Estimated], settings: dict[str, Any]) -> list[str]:
         "is a result.",
         "slope > 0: rising over the last half of the generations, one-sided, Holm's correction. Below it at "
         "most: the largest slope that the shares below may have (95 %).",
-        "Level: mean of the last quarter. Change point: of the irreversible fraction.",
-        f"Half do not recover: retrained on the real data that are left, half of the trials stay {settings['delta']:g} "
-        "baselines above their beginning.",
+        "Level: mean of the last quarter.",
     ]
-    if "path" in settings:
-        return notes
-    expected = settled_at(settings["kappa"])
-    slow = [share for share in settings["shares"] if share < 1 and 6 * relaxation_generations(share) > generations]
-    if slow:
+    if any(one.recovery is not None for one in estimated):
+        notes[-1] += " Change point: of the irreversible fraction."
         notes.append(
-            f"With real data kept, shares of {min(slow):g} and more are still on their way to a plateau in the last "
-            f"half: raise theory.generations to {np.ceil(6 * relaxation_generations(max(slow))):.0f}."
+            f"Half do not recover: retrained on the real data that are left, half of the trials stay "
+            f"{settings['delta']:g} baselines above their beginning."
         )
-    return [
-        *notes,
-        "Expected with real data kept, for large samples: no slope below share 1; level "
-        + (f"above the limit from share {expected:.3g} on." if np.isfinite(expected) else "never above the limit.")
-        + " Expected with real data replaced: a slope at every share.",
-    ]
+    if settings.get("worse") == "down":
+        notes.append("Less is worse: values are negated, and the limit is the baseline divided by kappa.")
+    shares = estimated[0].runs.share_S
+    slow_S = shares[(shares < 1) & np.array([6 * relaxation_generations(share) > generations for share in shares])]
+    if len(slow_S):
+        wanted = np.ceil(6 * relaxation_generations(float(slow_S[-1])))
+        notes.append(
+            f"Where real data are kept, shares of {slow_S[0]:g} and more are still on their way to a plateau in the "
+            f"last half; {wanted:.0f} generations would show it."
+        )
+    return notes if "path" in settings else [*notes, _expected(settings["kappa"])]
+
+
+def _expected(kappa: float) -> str:
+    share = settled_at(kappa)
+    level = f"above the limit from share {share:.3g} on" if np.isfinite(share) else "never above the limit"
+    return (
+        f"Expected with real data kept, for large samples: no slope below share 1; level {level}. "
+        "Expected with real data replaced: a slope at every share."
+    )
 
 
 def _said(threshold: Threshold) -> str:

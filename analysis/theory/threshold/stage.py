@@ -163,19 +163,20 @@ def _thresholds(one: Estimated) -> dict[str, Any]:
 
 
 def _table(estimated: list[Estimated], settings: dict[str, Any]) -> Table:
+    columns = ["case", "shares", "slope > 0", "below it at most", "slope", f"level > {settings['kappa']:g} x baseline"]
+    has_recovery = any(one.recovery is not None for one in estimated)
     lines = []
     for one in estimated:
-        found = _found(one)
-        cells = [_said(found[name]) if name in found else "" for name in ("slope", "tolerance", "irreversibility")]
-        point = _number(found["change_point"].value) if "change_point" in found else ""
-        most, share_S = one.slope.slope_S[-1], one.runs.share_S
-        at = f"{most:.2g} at {share_S[-1]:g}"
-        lines.append(
-            [one.case, f"{share_S[1]:g} .. {share_S[-1]:g}", cells[0], _slopes_below(one), at, *cells[1:], point]
-        )
-    columns = ["case", "shares", "slope > 0", "below it at most", "slope", f"level > {settings['kappa']:g} x baseline",
-               "half do not recover", "change point"]  # fmt: skip
-    return Table("The synthetic share beyond which collapse sets in", columns, lines, _notes(estimated, settings))
+        found, share_S = _found(one), one.runs.share_S
+        line = [one.case, f"{share_S[1]:g} .. {share_S[-1]:g}", _said(found["slope"]), _slopes_below(one)]
+        line += [f"{one.slope.slope_S[-1]:.2g} at {share_S[-1]:g}", _said(found["tolerance"])]
+        if has_recovery:
+            line += [_said(found["irreversibility"]), _number(found["change_point"].value)]
+        lines.append(line)
+    more = ["half do not recover", "change point"] if has_recovery else []
+    return Table(
+        "The synthetic share beyond which collapse sets in", [*columns, *more], lines, _notes(estimated, settings)
+    )
 
 
 def _slopes_below(one: Estimated) -> str:

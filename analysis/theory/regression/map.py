@@ -75,7 +75,7 @@ def _compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
             for rounds in shown
         ],
         [
-            f"exact given X, over {settings['designs']} draws of X; linear between {settings['points']} shares and rows",
+            f"exact given X, over {settings['designs']} draws of X; linear between {settings['points']} shares",
             f"fixed rows settle below 2 v up to a share of {formulas.fixed_rows_share(bound):.3f} (large T)",
         ],
     )

@@ -1,0 +1,1 @@
+"""Transformers over generations: the study `transformer_generations`."""

@@ -1,0 +1,106 @@
+"""The figure: measures by generation, a line a regime; below, the validation loss of every training, a panel a regime.
+
+Bands are 95 % intervals over seeds; of L1 and a single seed, over contexts. Drawn from what the study found alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.figure_files import drawing
+from analysis.figure_style import QUIET
+from analysis.theory.study import Found
+
+LABELS = {
+    "l1": r"L1 distance to generation 1's laws",
+    "bits_per_byte": "bits per byte, held-out text",
+    "loss": "loss, nats a token, held-out text",
+    "rare_loss": "loss at rare n-grams, nats a token",
+    "rare_recall": "rare n-grams left in the text",
+    "entropy": "entropy of next-token laws, nats",
+    "eligible": "eligible tokens, share",
+    "changed": "changed tokens, share",
+}
+# Okabe and Ito's palette, which colour-blind readers can tell apart; markers say it again.
+_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F00")
+_MARKERS = ("s", "o", "^", "D", "v", "P", "X", "*")
+_COLUMNS = 4
+
+
+def draw(found: Found, paths: Mapping[str, Path]) -> None:
+    """Write the figure to `paths`, by format."""
+    regimes: dict[str, Any] = found.summary["regimes"]
+    measured = {metric for entry in regimes.values() for metric, points in entry["metrics"].items() if points}
+    panels = [panel for panel in found.summary["panels"] if panel in measured] or ["bits_per_byte"]
+    curves = list(regimes) if found.summary["curves"] else []
+    heights = [_rows(panels) * 2.9 + 0.4, _rows(curves) * 2.5]
+    columns = min(max(len(panels), len(curves)), _COLUMNS)
+    with drawing(paths, width=0.4 + 3.1 * columns, height=sum(heights)) as figure:
+        parts = figure.subfigures(2 if curves else 1, 1, height_ratios=heights if curves else None, squeeze=False)[:, 0]
+        _draw_measures(parts[0], panels, regimes)
+        if curves:
+            _draw_curves(parts[1], found, curves)
+
+
+def _rows(panels: list[str]) -> int:
+    return -(-len(panels) // _COLUMNS)
+
+
+def _grid(part: Any, count: int) -> list[Any]:
+    columns = min(count, _COLUMNS)
+    axes = part.subplots(-(-count // columns), columns, squeeze=False).ravel()
+    for unused in axes[count:]:
+        unused.set_axis_off()
+    return list(axes[:count])
+
+
+def _draw_measures(part: Any, panels: list[str], regimes: Mapping[str, Any]) -> None:
+    handles: dict[str, Any] = {}
+    for axes, panel in zip(_grid(part, len(panels)), panels, strict=True):
+        for number, (regime, entry) in enumerate(regimes.items()):
+            points = entry["metrics"][panel]
+            if not points:
+                continue
+            generations = [point["generation"] for point in points]
+            style = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
+            mean = [point["mean"] for point in points]
+            (handles[regime],) = axes.plot(generations, mean, lw=1.2, ms=3.5, **style)
+            if all(point["low"] is not None for point in points):
+                low, high = ([point[key] for point in points] for key in ("low", "high"))
+                axes.fill_between(generations, low, high, color=style["color"], alpha=0.15, lw=0)
+        axes.set(xlabel="generation", ylabel=LABELS[panel])
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if panel in ("rare_recall", "l1", "eligible", "changed"):
+            axes.set_ylim(bottom=0)
+    names = [regime.replace("_", " ") for regime in handles]
+    part.legend(handles.values(), names, loc="outside upper center", ncols=min(len(names), 6), frameon=False)
+
+
+def _draw_curves(part: Any, found: Found, regimes: list[str]) -> None:
+    from matplotlib import colormaps
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm
+
+    last = max(row["generation"] for row in found.rows)
+    shades, norm = colormaps["viridis"], BoundaryNorm(np.arange(0.5, last + 1), colormaps["viridis"].N)
+    loss: dict[tuple[str, int], dict[int, list[float]]] = {}
+    for row in found.rows:
+        if row["step"] is not None:
+            by_step = loss.setdefault((row["regime"], row["generation"]), {})
+            by_step.setdefault(row["step"], []).append(row["value"])
+    all_axes = _grid(part, len(regimes))
+    for axes, regime in zip(all_axes, regimes, strict=True):
+        for generation in range(1, last + 1):
+            by_step = loss[regime, generation]
+            mean = [np.mean(by_step[step]) for step in sorted(by_step)]
+            axes.plot(sorted(by_step), mean, lw=1, color=shades(norm(generation)), marker="." * (len(mean) < 3))
+        axes.set_title(regime.replace("_", " "), fontsize=9, color=QUIET)
+        axes.set(xscale="log", xlabel="step")
+        axes.sharey(all_axes[0])
+    all_axes[0].set_ylabel("validation loss, nats a token")
+    bar = part.colorbar(ScalarMappable(norm, shades), ax=all_axes, ticks=range(1, last + 1, max(last // 5, 1)))
+    bar.set_label("generation")

@@ -7,7 +7,8 @@ from typing import Any
 
 from toedit.config.checks import require, require_one_of
 from toedit.config.theory_generations import GenerationsConfig
-from toedit.config.theory_next_token import NextTokenConfig, SafeMixConfig
+from toedit.config.theory_next_token import NextTokenConfig
+from toedit.config.theory_safe_mix import SafeMixConfig
 from toedit.config.theory_sequences import BeyondTextConfig
 from toedit.config.theory_threshold import ThresholdConfig
 from toedit.config.theory_transformer import TransformerStudyConfig

@@ -111,11 +111,6 @@ class NextTokenConfig:
         require(self.largest_ratio > 0, f"{key}.largest_ratio", self.largest_ratio, "must be more than 0")
 
 
-@dataclass
-class SafeMixConfig:
-    """How much synthetic text a corpus carries before its model drifts by more than epsilon."""
-
-
 def _counts(key: str, value: Any) -> list[int]:
     """A count, or a list of them, as a list."""
     counts = list(value) if isinstance(value, (list, tuple)) else [value]

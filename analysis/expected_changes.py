@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from analysis.figure_files import FORMATS
 from toedit.artifacts import Artifact
 from toedit.config import Config
 from toedit.console import say, table
@@ -28,7 +29,6 @@ from toedit.expectation import Expectation, Grid, expect, refuse_what_scores_lac
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "expected_changes"
-FORMATS = ("png", "pdf", "svg")
 
 
 def plan(config: Config) -> Artifact:

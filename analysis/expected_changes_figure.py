@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing
+from analysis.figure_style import QUIET
 from toedit.expectation import Grid
 
 _COLUMNS = 4
@@ -25,9 +26,7 @@ _COLUMNS = 4
 
 def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
     from matplotlib.colors import LogNorm
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter
 
     columns = min(len(grid.temperature), _COLUMNS)
@@ -37,11 +36,8 @@ def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any],
     # Cells where nothing can change (k = 1) take the lowest colour.
     lowest, highest = (positive.min(), positive.max()) if len(positive) else (1e-6, 1e-5)
     norm = LogNorm(lowest, max(highest, lowest * 1.01))
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        size = (max(columns * (width + 0.35) + 1.9, 5.0), rows * (height + 0.75) + 0.9)
-        figure = Figure(figsize=size, layout="constrained")
+    size = (max(columns * (width + 0.35) + 1.9, 5.0), rows * (height + 0.75) + 0.9)
+    with drawing(paths, *size) as figure:
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for panel in panels.flat[len(grid.temperature) :]:
             panel.remove()
@@ -64,8 +60,6 @@ def draw(share_PJS: NDArray[np.float64], grid: Grid, summary: Mapping[str, Any],
         bar.outline.set_visible(False)
         caption = figure.suptitle(_caption(summary), fontsize=8.5, x=0.02, ha="left", color=QUIET)
         caption.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def percent(share: float) -> str:

@@ -38,6 +38,7 @@ from analysis.experiment_rows import (
     tidy_rows,
     with_columns_found,
 )
+from analysis.figure_files import FORMATS
 from analysis.measures import measure
 from analysis.published import Published, published_for
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
@@ -60,7 +61,6 @@ from toedit.experiments import (
 from toedit.point_runs import build_points
 from toedit.workspace import Result, Workspace, write_json
 
-FORMATS = ("png", "pdf", "svg")
 TABLES = ("table.md", "table.tex", "table.csv", "table.json", "points.csv")
 
 

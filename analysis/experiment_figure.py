@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing
+from analysis.figure_style import QUIET
 from analysis.intervals import Summary
 
 Rows = Mapping[str, Sequence[Summary | None]]
@@ -33,14 +34,8 @@ def draw(
     paths: Mapping[str, Path],
 ) -> None:
     """Write the picture to `paths`, by format; `names` of the measures, `published` shares of the tokens."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     panels = _panels(ours)
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(1.6 + 4.4 * len(panels) ** 0.7, 1.6 + 0.36 * len(settings)), layout="constrained")
+    with drawing(paths, 1.6 + 4.4 * len(panels) ** 0.7, 1.6 + 0.36 * len(settings)) as figure:
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         looks = iter(_LOOKS * len(ours))
         handles = []
@@ -65,8 +60,6 @@ def draw(
         legend.get_title().set_color(QUIET)
         for text in (legend.get_title(), *legend.get_texts(), *axes[0].get_yticklabels()):
             text.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _panels(rows: Rows) -> list[list[str]]:

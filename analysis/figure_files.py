@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from analysis.figure_style import METADATA, STYLE
 
@@ -19,17 +19,28 @@ FORMATS = ("png", "pdf", "svg")
 
 
 @contextmanager
-def drawing(paths: Mapping[str, Path], width: float, height: float) -> Iterator[Any]:
-    """A matplotlib figure of `width` x `height` inches in our style; written to `paths` when the block ends."""
+def drawing(
+    paths: Mapping[str, Path], width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+) -> Iterator[Any]:
+    """A matplotlib figure of `width` x `height` inches in our style; written to `paths` when the block ends.
+
+    `layout` is the engine's name; None where the figure places its own parts.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height), layout=layout)
         yield figure
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not once a format
+        if layout is not None:
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once, not once a format
         for extension, path in paths.items():
             figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
+
+
+def plain(text: str) -> str:
+    """Names are the user's: characters that the font may lack are spelt out."""
+    return text.encode("ascii", "backslashreplace").decode()

@@ -18,7 +18,6 @@ Shapes: T scored tokens of one shard, B bins of a histogram on [0, 1], B1 = B + 
 from __future__ import annotations
 
 import csv
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -29,6 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.figure_artifact import plan_figure, read_summary
+from analysis.figure_files import FORMATS
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
 from toedit.console import Progress, say, table
@@ -39,7 +40,6 @@ from toedit.scores import SCORES, read_logprobs
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "token_probability"
-FORMATS = ("png", "pdf", "svg")
 INTERVALS = 10
 QUARTILE_BINS = 10_000
 """Quartiles come from a histogram this fine, so they are exact to 1/10,000."""
@@ -94,14 +94,13 @@ def plan(config: Config) -> Artifact:
     from toedit.stages.score import plan_from
 
     scores = plan_from(config)
-    return Artifact(
-        kind="figure",
-        name=f"{scores.name}.{NAME}",
-        identity={"analysis": NAME, "bins": config.analysis.bins},
-        inputs={"scores": scores},
-        root=Path(config.artifacts),
-        out=Path(config.out) if config.out else None,
-        build=partial(build_figure, analysis=config.analysis),
+    return plan_figure(
+        config,
+        NAME,
+        scores.name,
+        {"bins": config.analysis.bins},
+        {"scores": scores},
+        partial(build_figure, analysis=config.analysis),
     )
 
 
@@ -173,7 +172,7 @@ def write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[list[Any]]) -
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     table(
         ("P(token)", "tokens", "share"),
         [(row["interval"], f"{row['tokens']:,}", f"{row['share']:.2%}") for row in summary["intervals"]],

@@ -15,23 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing
+from analysis.figure_style import QUIET
 
 _BLUE, _ORANGE = "#2f6da8", "#b45309"
 
 
 def draw(count_B: NDArray[np.int64], summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     share_B = count_B / max(int(count_B.sum()), 1)
     edge_B1 = np.linspace(0, 1, len(count_B) + 1)
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(6.4, 4.6))
+    with drawing(paths, 6.4, 4.6, layout=None) as figure:
         figure.subplots_adjust(left=0.12, right=0.97, top=0.93, bottom=0.1, hspace=0.1)
         linear, logarithmic = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
         linear.stairs(share_B, edge_B1, fill=True, color=_BLUE, linewidth=0)
@@ -53,8 +49,6 @@ def draw(count_B: NDArray[np.int64], summary: Mapping[str, Any], paths: Mapping[
             _caption(summary, len(count_B)), fontsize=8.5, x=0.02, y=0.985, ha="left", color=QUIET
         )
         caption.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_quartiles(axes: list[Any], quartiles: list[float]) -> None:

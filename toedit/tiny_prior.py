@@ -17,6 +17,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -96,7 +97,14 @@ def build_tiny_prior(workspace: Workspace, training: TrainingConfig, seed: int) 
 
 
 def train_tokenizer(corpus: Path, vocabulary_size: int) -> Tokenizer:
-    """A byte-level BPE tokenizer of the corpus: every text can be written, no unknown token."""
+    """A byte-level BPE tokenizer of the corpus."""
+    note("prior: training the tokenizer")
+    texts = (document["text"] for path in shard_paths(corpus) for document in read_documents(path))
+    return train_byte_level_tokenizer(texts, vocabulary_size)
+
+
+def train_byte_level_tokenizer(texts: Iterable[str], vocabulary_size: int) -> Tokenizer:
+    """A byte-level BPE tokenizer: every text can be written, no unknown token."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
@@ -108,8 +116,6 @@ def train_tokenizer(corpus: Path, vocabulary_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    note("prior: training the tokenizer")
-    texts = (document["text"] for path in shard_paths(corpus) for document in read_documents(path))
     tokenizer.train_from_iterator(texts, trainer)
     return tokenizer
 

@@ -17,7 +17,6 @@ Shapes: D documents of a corpus, N of all corpora, H dimensions.
 from __future__ import annotations
 
 import importlib.util
-import json
 from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
@@ -32,11 +31,13 @@ from analysis.embeddings.classifier_test import separate
 from analysis.embeddings.embed_corpus import Embedded, plan_embeddings, read_embeddings
 from analysis.embeddings.encoders import plan_encoder
 from analysis.embeddings.tables import notes, readable_table, tidy_rows
+from analysis.figure_artifact import plan_figure, read_summary, show
+from analysis.figure_files import FORMATS
 from analysis.other import plan_other
 from analysis.table_files import write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
-from toedit.console import Progress, note, printable, say, table
+from toedit.console import Progress, note, printable
 from toedit.corpora import plan_corpus
 from toedit.documents import shard_name
 from toedit.errors import BadConfiguration
@@ -44,7 +45,6 @@ from toedit.units import units_of
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "embeddings"
-FORMATS = ("png", "pdf", "svg")
 OUTPUTS = ("table.md", "table.tex", "table.csv", "points.csv", "summary.json")
 ROLES = ("embeddings", "other_embeddings", "third_embeddings")
 KEYS = ("documents", "tsne_perplexity", "tsne_iterations", "folds", "inverse_penalty")
@@ -65,19 +65,17 @@ def plan(config: Config) -> Artifact:
         corpora.append(plan_other(config, key))
     encoder = plan_encoder(config)
     inputs = [plan_embeddings(corpus, encoder, config) for corpus in corpora]
-    return Artifact(
-        kind="figure",
-        name=f"{'+'.join(corpus.name for corpus in corpora)}.{NAME}",
-        identity={
-            "analysis": NAME,
+    return plan_figure(
+        config,
+        NAME,
+        "+".join(corpus.name for corpus in corpora),
+        {
             **{key: getattr(analysis.embeddings, key) for key in KEYS},
             "resamples": analysis.resamples,
             "seed": analysis.seed,
         },
-        inputs=dict(zip(ROLES, inputs, strict=False)),
-        root=root,
-        out=Path(config.out) if config.out else None,
-        build=partial(build, analysis=analysis),
+        dict(zip(ROLES, inputs, strict=False)),
+        partial(build, analysis=analysis),
     )
 
 
@@ -199,12 +197,9 @@ def point_rows(sides: list[Side], point_N2: NDArray[np.float64]) -> list[dict[st
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     shown = readable_table(summary)
-    table(shown.columns, shown.rows, title=shown.title)
-    for line in notes(summary):
-        say(f"  {line}")
-    say(f"picture: {artifact.path / NAME}.png (also .pdf and .svg)")
+    show(artifact, NAME, [shown], notes(summary))
     pair = summary["pairs"][0]
     row = {"documents": f"{summary['corpora'][0]['documents']:,}"}
     for key, label in (("mmd2", "MMD^2"), ("energy", "energy"), ("auc", "AUC")):

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing, plain
+from analysis.figure_style import QUIET
 
 COLOURS = ("#2f6da8", "#b45309", "#1b1f24")
 MARKERS = ("o", "^", "s")
@@ -49,13 +50,7 @@ def _principal(vector_NH: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def draw(point_N2: NDArray[np.float64], summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(6.4, 5.6))
+    with drawing(paths, 6.4, 5.6, layout=None) as figure:
         figure.subplots_adjust(left=0.06, right=0.98, top=0.86, bottom=0.06)
         axis = figure.subplots()
         _draw_points(axis, point_N2, [entry["documents"] for entry in summary["corpora"]])
@@ -66,10 +61,8 @@ def draw(point_N2: NDArray[np.float64], summary: Mapping[str, Any], paths: Mappi
         axis.set_yticks([])
         _draw_legend(figure, summary)
         for number, line in enumerate(_captions(summary)):
-            written = figure.text(0.02, 0.985 - 0.032 * number, _plain(line), fontsize=8, color=QUIET, va="top")
+            written = figure.text(0.02, 0.985 - 0.032 * number, plain(line), fontsize=8, color=QUIET, va="top")
             written.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_points(axis: Any, point_N2: NDArray[np.float64], sizes: list[int]) -> None:
@@ -97,7 +90,7 @@ def _draw_legend(figure: Any, summary: Mapping[str, Any]) -> None:
 
     handles = [
         Line2D(
-            [], [], linestyle="none", marker=marker, color=colour, markersize=6, label=_plain(entry["name"])[:_LONGEST]
+            [], [], linestyle="none", marker=marker, color=colour, markersize=6, label=plain(entry["name"])[:_LONGEST]
         )
         for entry, marker, colour in zip(summary["corpora"], MARKERS, COLOURS, strict=False)
     ]
@@ -121,8 +114,3 @@ def _captions(summary: Mapping[str, Any]) -> list[str]:
             tested += f"   a linear classifier's area under the ROC curve {pair['auc']['value']:.3f}"
         lines.append(tested + ("   (first two corpora)" if len(corpora) > 2 else ""))
     return lines
-
-
-def _plain(text: str) -> str:
-    """Names are the user's: characters that the font may lack are spelt out."""
-    return text.encode("ascii", "backslashreplace").decode()

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing
+from analysis.figure_style import QUIET
 from toedit.console import printable
 
 _COLOURS = ("#2f6da8", "#b45309")  # told apart by colour-blind readers, and in grey
@@ -24,16 +25,10 @@ def draw(
     paths: Mapping[str, Path],
 ) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     corpora = list(dict.fromkeys(row["corpus"] for row in responses))
     most = max((row["rank"] or 1 for row in bigrams), default=1)
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        height = max(4.2, 0.155 * most + 1.2)
-        figure = Figure(figsize=(4.0 * (len(corpora) + 1), height), layout="constrained")
+    height = max(4.2, 0.155 * most + 1.2)
+    with drawing(paths, 4.0 * (len(corpora) + 1), height) as figure:
         axes = figure.subplots(1, len(corpora) + 1)
         highest = max((row["share"] or 0 for row in bigrams), default=0) or 1
         for axis, corpus, colour in zip(axes[:-1], corpora, _COLOURS, strict=False):
@@ -41,10 +36,6 @@ def draw(
             _draw_bigrams(axis, shown, colour, highest, most)
             axis.set_title(_plain(corpus), fontsize=9.5, loc="left").set_parse_math(False)
         _draw_responses(axes[-1], responses, corpora, summary["ngrams"]["buckets"])
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not once a format
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_bigrams(axis: Any, rows: Sequence[Mapping[str, Any]], colour: str, highest: float, most: int) -> None:

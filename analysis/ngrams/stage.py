@@ -14,7 +14,6 @@ Reads one or two corpora (`corpus`, `analysis.other`), counted by `analysis.ngra
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.figure_artifact import plan_figure, read_summary, show
+from analysis.figure_files import FORMATS
 from analysis.ngrams.counts import plan_counts
 from analysis.ngrams.lines import columns_of, readable_table, tidy_rows
 from analysis.ngrams.merge import Totals, by_group, grouped, merge, unit_names
@@ -32,7 +33,7 @@ from analysis.other import plan_other
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, NgramsConfig
-from toedit.console import note, say, table
+from toedit.console import note
 from toedit.corpora import plan_corpus
 from toedit.documents import shard_name
 from toedit.errors import UnusableInput
@@ -40,7 +41,6 @@ from toedit.named_tokenizers import find_tokenizer
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "ngrams"
-FORMATS = ("png", "pdf", "svg")
 OUTPUTS = ("table.md", "table.tex", "table.csv", "statistics.csv", "bigrams.csv", "responses.csv", "summary.json")
 ROLES = ("counts", "other_counts")
 
@@ -53,19 +53,17 @@ def plan(config: Config) -> Artifact:
     if analysis.has_other:
         corpora.append(plan_other(config))
     counts = [plan_counts(corpus, analysis, tokenizer, config.tokens.processes, root) for corpus in corpora]
-    return Artifact(
-        kind="figure",
-        name=f"{'+'.join(corpus.name for corpus in corpora)}.{NAME}",
-        identity={
-            "analysis": NAME,
+    return plan_figure(
+        config,
+        NAME,
+        "+".join(corpus.name for corpus in corpora),
+        {
             **{key: getattr(ngrams, key) for key in ("top", "top_share", "zipf_ranks", "budget", "max_groups")},
             "resamples": analysis.resamples,
             "seed": analysis.seed,
         },
-        inputs=dict(zip(ROLES, counts, strict=False)),
-        root=root,
-        out=Path(config.out) if config.out else None,
-        build=partial(build, analysis=analysis),
+        dict(zip(ROLES, counts, strict=False)),
+        partial(build, analysis=analysis),
     )
 
 
@@ -219,12 +217,9 @@ def response_rows(sides: list[Side]) -> list[dict[str, Any]]:
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     shown = Table(**summary["table"])
-    table(shown.columns, shown.rows, title=shown.title)
-    for line in shown.notes:
-        say(f"  {line}")
-    say(f"picture: {artifact.path / NAME}.png (also .pdf and .svg); table: table.md (also .tex and .csv)")
+    show(artifact, NAME, [shown], shown.notes, files="; table: table.md (also .tex and .csv)")
     row = {"documents": "+".join(f"{corpus['documents']:,}" for corpus in summary["corpora"])}
     row["gini"] = ", ".join(f"{entry['value']:.4f}" for entry in summary["statistics"]["gini"])
     if "jensen_shannon" in summary:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing, plain
+from analysis.figure_style import QUIET
 
 COLOURS = ("#2f6da8", "#b45309")
 """Blue and orange: they differ in every kind of colour blindness, and in print by the panel they are in."""
@@ -29,14 +30,8 @@ def draw(
     paths: Mapping[str, Path],
 ) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     share_2B = count_2B / count_2B.sum(axis=1, keepdims=True)
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(6.4, 4.8))
+    with drawing(paths, 6.4, 4.8, layout=None) as figure:
         figure.subplots_adjust(left=0.11, right=0.97, top=0.91, bottom=0.1, hspace=0.22)
         axes = figure.subplots(2, 1, sharex=True)
         for number, axis in enumerate(axes):
@@ -51,10 +46,8 @@ def draw(
             f"prior: {summary['prior']}   Kolmogorov-Smirnov distance {found['value']:.3f} (p = {p_value:.2g})"
             "   grey: central 95 % of the other corpus"
         )
-        written = figure.suptitle(_plain(caption), fontsize=8, x=0.02, y=0.985, ha="left", color=QUIET)
+        written = figure.suptitle(plain(caption), fontsize=8, x=0.02, y=0.985, ha="left", color=QUIET)
         written.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_panel(
@@ -70,7 +63,7 @@ def _draw_panel(
     axis.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
     measured = own["documents"] - own["without_perplexity"]
-    title = axis.set_title(_plain(f"{summary['names'][number]}: {measured:,} documents"), loc="left", fontsize=9)
+    title = axis.set_title(plain(f"{summary['names'][number]}: {measured:,} documents"), loc="left", fontsize=9)
     title.set_parse_math(False)
     for height, (key, name) in enumerate((("q0.25", "25 %"), ("q0.5", "50 %"), ("q0.75", "75 %"))):
         value = own["quantiles"][key]["value"]
@@ -102,8 +95,3 @@ def _label_axis(axis: Any, edge_B1: NDArray[np.float64]) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 4 else (1,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _plain(text: str) -> str:
-    """Names are the user's: characters that the font may lack are spelt out."""
-    return text.encode("ascii", "backslashreplace").decode()

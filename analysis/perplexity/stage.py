@@ -21,9 +21,7 @@ Shapes: D documents of a corpus, B bins of the histograms, B1 = B + 1 edges.
 
 from __future__ import annotations
 
-import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +30,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis import overlap, two_sample
+from analysis.figure_artifact import plan_figure, read_summary, require_inputs, show
+from analysis.figure_files import FORMATS
 from analysis.other import plan_other
 from analysis.perplexity.document import DocumentPerplexities, read_perplexities
 from analysis.perplexity.table import tidy_rows, write_tables
@@ -39,13 +39,12 @@ from analysis.table_files import write_csv
 from analysis.two_sample import Pair, Sample
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
-from toedit.console import Progress, printable, say, table
+from toedit.console import Progress, printable
 from toedit.documents import shard_name
-from toedit.errors import BadConfiguration, UnusableInput
+from toedit.errors import BadConfiguration
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "perplexity_distribution"
-FORMATS = ("png", "pdf", "svg")
 KEYS = ("bins", "max_tokens", "skip_first_token", "unit_fields", "resamples", "seed")
 TABLES = ("table.md", "table.tex", "distances.md", "distances.tex")
 DATA = ("table.csv", "documents.parquet", "histogram.csv", "summary.json")
@@ -61,23 +60,20 @@ def plan(config: Config) -> Artifact:
     other_corpus = plan_other(config)
     scores = plan_from(config)
     other = plan_from(config, corpus=other_corpus)
-    for role in ("corpus", "prior"):
-        if role not in scores.inputs:
-            raise UnusableInput(f"{scores.path}: the {role} it was made from is no longer where its manifest says")
+    require_inputs(scores, "corpus", "prior")
     _refuse_other_scoring(scores, other, config)
-    return Artifact(
-        kind="figure",
-        name=f"{scores.name}.{other_corpus.name}.{NAME}",
-        identity={"analysis": NAME, **{key: getattr(config.analysis, key) for key in KEYS}},
-        inputs={
+    return plan_figure(
+        config,
+        NAME,
+        f"{scores.name}.{other_corpus.name}",
+        {**{key: getattr(config.analysis, key) for key in KEYS}},
+        {
             "scores": scores,
             "corpus": scores.inputs["corpus"],
             "other_scores": other,
             "other_corpus": other_corpus,
         },
-        root=Path(config.artifacts),
-        out=Path(config.out) if config.out else None,
-        build=partial(build_figure, analysis=config.analysis),
+        partial(build_figure, analysis=config.analysis),
     )
 
 
@@ -205,12 +201,9 @@ def histogram_rows(edge_B1: NDArray[np.float64], count_2B: NDArray[np.int64]) ->
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
     from analysis.perplexity.table import distance_table, notes, overlap_table
 
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     for shown in (overlap_table(summary), distance_table(summary)):
-        table(shown.columns, shown.rows, title=shown.title)
-    for line in notes(summary):
-        say(f"  {line}")
-    say(f"picture: {artifact.path / NAME}.png (also .pdf and .svg)")
+        show(artifact, NAME, [shown], notes(summary))
     medians = [f"{entry['quantiles']['q0.5']['value']:.3g}" for entry in summary["corpora"]]
     distances = summary["distances"]
     return {

@@ -18,14 +18,14 @@ Shapes: G groups of works, S sums, R resamples, B bins.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from analysis.figure_artifact import plan_figure, read_summary, require_inputs, show
+from analysis.figure_files import FORMATS
 from analysis.other import plan_other
 from analysis.prior_quality.calibration_counts import TAIL_EDGES, Layout, count
 from analysis.prior_quality.calibration_table import notes, readable_table, tidy_rows
@@ -33,13 +33,12 @@ from analysis.prior_quality.scored_corpora import Floats, Works, estimated, resa
 from analysis.table_files import write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, PriorQualityConfig
-from toedit.console import Progress, printable, say, table
+from toedit.console import Progress, printable
 from toedit.documents import shard_name
-from toedit.errors import BadConfiguration, UnusableInput
+from toedit.errors import BadConfiguration
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "calibration"
-FORMATS = ("png", "pdf", "svg")
 OUTPUTS = ("table.md", "table.tex", "table.csv", "reliability.csv", "summary.json")
 ROLES = (("scores", "corpus"), ("other_scores", "other_corpus"))
 DIAGRAMS = ("bins", "top", "tail")
@@ -50,9 +49,7 @@ def plan(config: Config) -> Artifact:
 
     analysis = config.analysis
     scores = plan_from(config)
-    for role in ("corpus", "prior"):
-        if role not in scores.inputs:
-            raise UnusableInput(f"{scores.path}: the {role} it was made from is no longer where its manifest says")
+    require_inputs(scores, "corpus", "prior")
     inputs = {"scores": scores, "corpus": scores.inputs["corpus"]}
     if analysis.has_other:
         inputs["other_corpus"] = plan_other(config)
@@ -66,18 +63,16 @@ def plan(config: Config) -> Artifact:
         if role in inputs:
             _refuse_few_candidates(inputs[role], analysis.prior_quality)
     quality = analysis.prior_quality
-    return Artifact(
-        kind="figure",
-        name=f"{'+'.join(inputs[role].name for role, _ in ROLES if role in inputs)}.{NAME}",
-        identity={
-            "analysis": NAME,
+    return plan_figure(
+        config,
+        NAME,
+        "+".join(inputs[role].name for role, _ in ROLES if role in inputs),
+        {
             **{key: getattr(quality, key) for key in ("thresholds", "ranks", "bins")},
             **{key: getattr(analysis, key) for key in ("unit_fields", "resamples", "seed")},
         },
-        inputs=inputs,
-        root=Path(config.artifacts),
-        out=Path(config.out) if config.out else None,
-        build=partial(build, analysis=analysis),
+        inputs,
+        partial(build, analysis=analysis),
     )
 
 
@@ -251,12 +246,9 @@ def reliability_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     shown = readable_table(summary)
-    table(shown.columns, shown.rows, title=shown.title)
-    for line in notes(summary):
-        say(f"  {line}")
-    say(f"picture: {artifact.path / NAME}.png (also .pdf and .svg)")
+    show(artifact, NAME, [shown], notes(summary))
     measures = summary["corpora"][0]["measures"]
     row = {"bits per byte": f"{measures['bits_per_byte']['value']:.3f}"} if measures["bits_per_byte"] else {}
     p = max(summary["thresholds"])

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.figure_style import INK, METADATA, QUIET, STYLE
+from analysis.figure_files import drawing, plain
+from analysis.figure_style import INK, QUIET
 
 COLOURS = ("#2f6da8", "#b45309")
 MARKERS = ("o", "^")
@@ -22,13 +23,7 @@ _LEAST_STATEMENTS = 20
 
 def draw(summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(7.6, 4.4))
+    with drawing(paths, 7.6, 4.4, layout=None) as figure:
         figure.subplots_adjust(left=0.085, right=0.985, top=0.82, bottom=0.125, wspace=0.3)
         left, right = figure.subplots(1, 2)
         left.plot([0, 1], [0, 1], color=QUIET, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
@@ -43,10 +38,8 @@ def draw(summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
         _finish_tail(right, summary["thresholds"])
         _draw_legend(figure, summary)
         caption = f"prior: {summary['prior']}   bars: 95 % intervals   dashed: the prior is right about itself"
-        written = figure.text(0.015, 0.98, _plain(caption), fontsize=8, color=QUIET, va="top")
+        written = figure.text(0.015, 0.98, plain(caption), fontsize=8, color=QUIET, va="top")
         written.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_bins(axis: Any, entry: Mapping[str, Any], bins: int, number: int) -> None:
@@ -104,7 +97,7 @@ def _draw_legend(figure: Any, summary: Mapping[str, Any]) -> None:
 
     handles = [
         Line2D([], [], linestyle="none", marker=marker, color=colour, markersize=5,
-               label=_plain(f"{entry['name']}: {entry['tokens']:,} tokens"))
+               label=plain(f"{entry['name']}: {entry['tokens']:,} tokens"))
         for entry, marker, colour in zip(summary["corpora"], MARKERS, COLOURS, strict=False)
     ]  # fmt: skip
     legend = figure.legend(
@@ -112,8 +105,3 @@ def _draw_legend(figure: Any, summary: Mapping[str, Any]) -> None:
     )
     for text in legend.get_texts():
         text.set_parse_math(False)
-
-
-def _plain(text: str) -> str:
-    """Names are the user's: characters that the font may lack are spelt out."""
-    return text.encode("ascii", "backslashreplace").decode()

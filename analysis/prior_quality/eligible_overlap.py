@@ -30,21 +30,21 @@ thresholds, 2 bases (bytes, tokens), 4 = (both scored, eligible under the first,
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.figure_artifact import plan_figure, read_summary, require_inputs, show
+from analysis.figure_files import FORMATS
 from analysis.prior_quality.eligible_overlap_table import BASES, notes, readable_table, tidy_rows
 from analysis.prior_quality.scored_corpora import Floats, Works, estimated, resampled
 from analysis.table_files import write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
-from toedit.console import Progress, printable, say, table
+from toedit.console import Progress, printable
 from toedit.documents import shard_name, shard_paths
 from toedit.editing import is_eligible
 from toedit.errors import BadConfiguration, UnusableInput, naming
@@ -52,7 +52,6 @@ from toedit.scores import SpannedLogprobs, read_spanned_logprobs
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "eligible_overlap"
-FORMATS = ("png", "pdf", "svg")
 OUTPUTS = ("table.md", "table.tex", "table.csv", "summary.json")
 ROLES = ("scores", "other_scores")
 SHARES = ("jaccard", "of_first", "of_second")
@@ -64,9 +63,7 @@ def plan(config: Config) -> Artifact:
 
     analysis = config.analysis
     scores = plan_from(config)
-    for role in ("corpus", "prior"):
-        if role not in scores.inputs:
-            raise UnusableInput(f"{scores.path}: the {role} it was made from is no longer where its manifest says")
+    require_inputs(scores, "corpus", "prior")
     corpus = scores.inputs["corpus"]
     if analysis.other_prior.kind != "local" and analysis.other_prior.path is not None:
         raise BadConfiguration(
@@ -79,18 +76,16 @@ def plan(config: Config) -> Artifact:
             f"analysis={NAME}: both priors are {scores.inputs['prior'].name}; name another with "
             "prior@analysis.other_prior=local analysis.other_prior.path=<a Hugging Face folder>"
         )
-    return Artifact(
-        kind="figure",
-        name=f"{scores.name}+{other.inputs['prior'].name}.{NAME}",
-        identity={
-            "analysis": NAME,
+    return plan_figure(
+        config,
+        NAME,
+        f"{scores.name}+{other.inputs['prior'].name}",
+        {
             "thresholds": analysis.prior_quality.thresholds,
             **{key: getattr(analysis, key) for key in ("unit_fields", "resamples", "seed")},
         },
-        inputs={"corpus": corpus, "scores": scores, "other_scores": other},
-        root=Path(config.artifacts),
-        out=Path(config.out) if config.out else None,
-        build=partial(build, analysis=analysis),
+        {"corpus": corpus, "scores": scores, "other_scores": other},
+        partial(build, analysis=analysis),
     )
 
 
@@ -262,12 +257,9 @@ def summarize(count_GQ24: Floats, works: Works, thresholds: list[float], analysi
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     shown = readable_table(summary)
-    table(shown.columns, shown.rows, title=shown.title)
-    for line in notes(summary):
-        say(f"  {line}")
-    say(f"picture: {artifact.path / NAME}.png (also .pdf and .svg)")
+    show(artifact, NAME, [shown], notes(summary))
     row = {}
     for p in summary["thresholds"]:
         found = summary["measures"]["bytes"][f"{p:g}"]["jaccard"]

@@ -10,22 +10,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing, plain
+from analysis.figure_style import QUIET
 
 _SERIES = {"jaccard": ("#1b1f24", "s"), "of_first": ("#2f6da8", "o"), "of_second": ("#b45309", "^")}
 
 
 def draw(summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(6.4, 4.6))
+    with drawing(paths, 6.4, 4.6, layout=None) as figure:
         figure.subplots_adjust(left=0.12, right=0.97, top=0.74, bottom=0.12)
         axis = figure.subplots()
         for place, p in enumerate(summary["thresholds"]):
@@ -38,7 +34,7 @@ def draw(summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
         axis.set_ylim(-0.025 * top, top)  # markers at 0 stay whole
         axis.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
-        first, second = (_plain(name) for name in summary["priors"])
+        first, second = (plain(name) for name in summary["priors"])
         labels = {
             "jaccard": "eligible under both, of what is eligible under either (Jaccard)",
             "of_first": f"of what is eligible under {first}, also under {second}",
@@ -59,10 +55,8 @@ def draw(summary: Mapping[str, Any], paths: Mapping[str, Path]) -> None:
         for text in legend.get_texts():
             text.set_parse_math(False)
         caption = f"corpus: {summary['corpus']}   {summary['scored']['bytes']:,} bytes   bars: 95 % intervals"
-        written = figure.text(0.02, 0.985, _plain(caption), fontsize=8, color=QUIET, va="top")
+        written = figure.text(0.02, 0.985, plain(caption), fontsize=8, color=QUIET, va="top")
         written.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_threshold(axis: Any, place: int, found: Mapping[str, Any]) -> None:
@@ -79,8 +73,3 @@ def _draw_threshold(axis: Any, place: int, found: Mapping[str, Any]) -> None:
         if seen["low"] is not None:
             axis.plot([x, x], [seen["low"], seen["high"]], color=colour, linewidth=1, zorder=1.5)
         axis.plot(x, seen["value"], marker, color=colour, markersize=5, zorder=3)
-
-
-def _plain(text: str) -> str:
-    """Names are the user's: characters that the font may lack are spelt out."""
-    return text.encode("ascii", "backslashreplace").decode()

@@ -17,7 +17,6 @@ Shapes: T tokens of a document.
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.figure_artifact import plan_figure, read_summary, require_inputs
+from analysis.figure_files import FORMATS
 from analysis.table_files import write_csv
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, StripConfig
@@ -36,7 +37,6 @@ from toedit.scores import SpannedLogprobs, read_spanned_logprobs, scores_path
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "probability_strip"
-FORMATS = ("png", "pdf", "svg")
 KINDS = ("unlikely", "between", "eligible", "unscored")
 
 
@@ -44,16 +44,14 @@ def plan(config: Config) -> Artifact:
     from toedit.stages.score import plan_from
 
     scores = plan_from(config)
-    if "corpus" not in scores.inputs:
-        raise UnusableInput(f"{scores.path}: the corpus it was made from is no longer where its manifest says")
-    return Artifact(
-        kind="figure",
-        name=f"{scores.name}.{NAME}",
-        identity={"analysis": NAME, **asdict(config.analysis.strip)},
-        inputs={"scores": scores, "corpus": scores.inputs["corpus"]},
-        root=Path(config.artifacts),
-        out=Path(config.out) if config.out else None,
-        build=partial(build, analysis=config.analysis),
+    require_inputs(scores, "corpus")
+    return plan_figure(
+        config,
+        NAME,
+        scores.name,
+        {**asdict(config.analysis.strip)},
+        {"scores": scores, "corpus": scores.inputs["corpus"]},
+        partial(build, analysis=config.analysis),
     )
 
 
@@ -154,7 +152,7 @@ def counted(rows: list[dict[str, Any]], document: Document) -> dict[str, int]:
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     low, high = summary["lines"]
     columns = ["document", "tokens", "shown", f"P < {low:g}", f"P >= {high:g}"]
     rows = [

@@ -12,7 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing, plain
+from analysis.figure_style import QUIET, STYLE
 from toedit.config import StripConfig
 
 LOOKS = {
@@ -31,9 +32,6 @@ _PANEL_INCHES, _TOP_INCHES, _TITLE_INCHES, _LETTER_INCHES = 1.25, 0.62, 0.3, 0.0
 def draw(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], strip: StripConfig, paths: Mapping[str, Path]
          ) -> None:  # fmt: skip
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     panels = [
         own[begin : begin + strip.row_tokens]
         for own in (list(group) for _, group in groupby(rows, key=lambda row: row["document"]))
@@ -43,10 +41,7 @@ def draw(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], strip: S
     written_below = 0.15 + _LETTER_INCHES * max(len(_short(row["text"])) for row in rows)
     gap = written_below + _TITLE_INCHES
     height = _TOP_INCHES + len(panels) * (_PANEL_INCHES + gap) - _TITLE_INCHES
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(width, height))
+    with drawing(paths, width, height, layout=None) as figure:
         axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         figure.subplots_adjust(
             left=0.75 / width,
@@ -59,10 +54,8 @@ def draw(rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], strip: S
             _draw_panel(axis, panel, strip)
         _draw_legend(figure, height)
         caption = f"prior: {summary['prior']}   lines at {strip.lines[0]:g} and {strip.lines[1]:g}"
-        written = figure.text(0.12 / width, 1 - 0.06 / height, _plain(caption), fontsize=8, color=QUIET, va="top")
+        written = figure.text(0.12 / width, 1 - 0.06 / height, plain(caption), fontsize=8, color=QUIET, va="top")
         written.set_parse_math(False)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_panel(axis: Any, panel: Sequence[Mapping[str, Any]], strip: StripConfig) -> None:
@@ -93,7 +86,7 @@ def _draw_panel(axis: Any, panel: Sequence[Mapping[str, Any]], strip: StripConfi
                 text.set_color(LOOKS[row["kind"]][0])
     axis.tick_params(axis="x", length=2, pad=1)
     title = f"{panel[0]['document']}, tokens {panel[0]['position']} to {panel[-1]['position']}"
-    axis.set_title(_plain(title)[:110], loc="left", fontsize=8, pad=5).set_parse_math(False)
+    axis.set_title(plain(title)[:110], loc="left", fontsize=8, pad=5).set_parse_math(False)
 
 
 def _draw_legend(figure: Any, height: float) -> None:
@@ -126,8 +119,3 @@ def _characters() -> frozenset[int]:
     from matplotlib.ft2font import FT2Font
 
     return frozenset(FT2Font(findfont(FontProperties(family=STYLE["font.family"]))).get_charmap())
-
-
-def _plain(text: str) -> str:
-    """Names are the user's: characters that the font may lack are spelt out."""
-    return text.encode("ascii", "backslashreplace").decode()

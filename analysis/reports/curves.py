@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.figure_style import METADATA, STYLE
+from analysis.figure_files import drawing
 from toedit.console import printable
+from toedit.errors import BadConfiguration, UnusableInput
 
 if TYPE_CHECKING:
     from analysis.reports.parts import Found
@@ -30,15 +31,9 @@ _SMOOTHING_SHARE = 0.02
 
 def draw(found: Found, paths: Mapping[str, Path]) -> None:
     """Draw `part.curves`, a column of metrics.csv, over the tokens seen."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     column = found.part.config.curves
     assert column is not None
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    with drawing(paths, 5.2, 3.4) as figure:
         axis = figure.subplots()
         for number, setting in enumerate(found.settings):
             folders = [point.inputs[found.part.config.input].path if found.part.config.input else point.path
@@ -53,16 +48,25 @@ def draw(found: Found, paths: Mapping[str, Path]) -> None:
         axis.set_xlabel("tokens seen")
         axis.set_ylabel(f"{column.replace('_', ' ')} (nats a token)")
         axis.legend(frameon=False, fontsize=8)
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def read_curves(folders: list[Path], column: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(tokens seen [E], smoothed values [S, E]) of the seeds; seeds of different length are cut to the shortest."""
+    """(tokens seen [E], smoothed values [S, E]) of the seeds; seeds of different length are cut to the shortest.
+
+    Raises BadConfiguration where metrics.csv has no such column, UnusableInput where it has no value in it.
+    """
     seen, values = [], []
     for folder in folders:
         with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row[column]]
+            entries = list(csv.DictReader(file))
+        if entries and column not in entries[0]:
+            held = ", ".join(name for name in entries[0] if name != "tokens")
+            raise BadConfiguration(
+                f"report.parts.*.curves={column}: {folder / 'metrics.csv'} has no such column: {held}"
+            )
+        rows = [row for row in entries if row[column]]
+        if not rows:
+            raise UnusableInput(f"{folder / 'metrics.csv'}: no entry has a {column}, so there is no curve to draw")
         seen.append(np.array([float(row["tokens"]) for row in rows]))
         values.append(_smoothed(np.array([float(row[column]) for row in rows])))
     shortest = min(len(entry) for entry in seen)

@@ -23,6 +23,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from analysis.figure_files import FORMATS
 from analysis.reports import curves
 from analysis.reports.cells import VERDICTS, Cell, Report
 from analysis.reports.parts import (
@@ -44,7 +45,6 @@ from toedit.errors import BadConfiguration, MissingInput
 from toedit.experiments import command_overrides
 from toedit.workspace import Result, Workspace, write_json
 
-FORMATS = ("png", "pdf", "svg")
 TABLES = ("table.md", "table.tex", "table.csv", "cells.csv", "report.json")
 _NOT_FOR_PARTS = ("stage", "report", "out", "dry_run", "build_missing")
 _MOST_ROWS_SHOWN = 40

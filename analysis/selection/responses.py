@@ -21,7 +21,6 @@ Shapes: D documents, U units, R resamples, K bins, K1 = K + 1 edges.
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -32,13 +31,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from analysis.figure_artifact import plan_figure, read_summary, show
+from analysis.figure_files import FORMATS
 from analysis.other import plan_other
 from analysis.selection.density import COUNTERS, plan_values
 from analysis.selection.document_values import read_values
 from analysis.table_files import Table, write_csv, write_latex, write_markdown
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config
-from toedit.console import say, table
 from toedit.corpora import plan_corpus
 from toedit.documents import read_documents, shard_name, shard_paths
 from toedit.errors import UnusableInput
@@ -46,7 +46,6 @@ from toedit.units import draw_counts, origin_of, units_of
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "density"
-FORMATS = ("png", "pdf", "svg")
 OUTPUTS = ("table.md", "table.tex", "table.csv", "documents.parquet", "histogram.csv", "counters.csv", "summary.json")
 ROLES = ("corpus", "other")
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -75,17 +74,15 @@ def plan(config: Config) -> Artifact:
     inputs: dict[str, Artifact] = {}
     for role, corpus in zip(ROLES, corpora, strict=False):
         inputs |= {role: corpus, f"{role}_values": plan_values(config, corpus)}
-    return Artifact(
-        kind="figure",
-        name=f"{'+'.join(corpus.name for corpus in corpora)}.{NAME}",
-        identity={
-            "analysis": NAME,
+    return plan_figure(
+        config,
+        NAME,
+        "+".join(corpus.name for corpus in corpora),
+        {
             **{key: getattr(analysis, key) for key in ("bins", "unit_fields", "resamples", "seed")},
         },
-        inputs=inputs,
-        root=root,
-        out=Path(config.out) if config.out else None,
-        build=partial(build, analysis=analysis),
+        inputs,
+        partial(build, analysis=analysis),
     )
 
 
@@ -247,12 +244,9 @@ def readable_table(summary: dict[str, Any]) -> Table:
 
 
 def report(config: Config, artifact: Artifact) -> dict[str, str]:
-    summary = json.loads((artifact.path / "summary.json").read_text(encoding="utf-8"))
+    summary = read_summary(artifact)
     shown = Table(**summary["table"])
-    table(shown.columns, shown.rows, title=shown.title)
-    for line in shown.notes:
-        say(f"  {line}")
-    say(f"picture: {artifact.path / NAME}.png (also .pdf and .svg); table: table.md (also .tex and .csv)")
+    show(artifact, NAME, [shown], shown.notes, files="; table: table.md (also .tex and .csv)")
     return {
         "documents": "+".join(f"{corpus['documents']:,}" for corpus in summary["corpora"]),
         "mean density": ", ".join(f"{corpus['mean']:.3g}" for corpus in summary["corpora"]),

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figure_style import METADATA, QUIET, STYLE
+from analysis.figure_files import drawing
+from analysis.figure_style import QUIET
 from toedit.console import printable
 
 # Blue and orange differ in every kind of colour blindness; the lines differ in print.
@@ -24,14 +25,8 @@ def draw(
     histogram: Sequence[Mapping[str, Any]], counters: Sequence[Mapping[str, Any]], paths: Mapping[str, Path]
 ) -> None:
     """Write the picture to `paths`, by format."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     corpora = list(dict.fromkeys(row["corpus"] for row in histogram))
-    with matplotlib.rc_context():  # whatever the user's own matplotlibrc says
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(8.2, 3.6), layout="constrained")
+    with drawing(paths, 8.2, 3.6) as figure:
         left, right = figure.subplots(1, 2)
         exponent = math.floor(math.log10(max(row["to"] for row in histogram)))
         for corpus, colour, line in zip(corpora, _COLOURS, _LINES, strict=False):
@@ -51,10 +46,6 @@ def draw(
         legend = figure.legend(*left.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
         for text in legend.get_texts():
             text.set_parse_math(False)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, not once a format
-        for extension, path in paths.items():
-            figure.savefig(path, format=extension, dpi=200, metadata=METADATA[extension])
 
 
 def _draw_densities(axis: Any, rows: Sequence[Mapping[str, Any]], factor: float, colour: str, line: Any) -> None:

@@ -18,6 +18,7 @@ _MODULES = {
     "regression_generations": "analysis.theory.regression.generations",
     "regression_one_edit": "analysis.theory.regression.one_edit",
     "regression_map": "analysis.theory.regression.map",
+    "regression_sweep": "analysis.theory.regression.sweep",
     "simplex": "analysis.theory.next_token.simplex",
     "collapse_time": "analysis.theory.next_token.collapse_time",
     "partially_synthetic": "analysis.theory.next_token.partially_synthetic",

@@ -6,6 +6,7 @@ A study is settings -> `Found` -> files. Written for each:
     data.csv                  the numbers behind it and behind the figure, tidy: one row a point
     summary.json              the settings, seeds and trials with them
     <name>.png, .pdf, .svg    the figure, where the study has one
+    runs/                     what a long study finished bit by bit
 
     python run.py stage=theory theory=bound
 """
@@ -29,6 +30,7 @@ from toedit.documents import shard_name
 from toedit.workspace import Result, Workspace, write_json
 
 Rows = list[dict[str, Any]]
+RUNS = "runs"
 
 
 @dataclass
@@ -57,6 +59,9 @@ class Study:
     """The figure, by format (analysis.figure_files.drawing)."""
     inputs: Callable[[Config], dict[str, Artifact]] | None = None
     """The artifacts that it reads; None: none."""
+    prepare: Callable[[dict[str, Any], Workspace], None] | None = None
+    """What takes long: commits shards of its own below `runs/`, so that a killed run goes on where it was. `compute`
+    finds that folder among the inputs, as `runs`."""
 
 
 def plan_study(study: Study, config: Config) -> Artifact:
@@ -73,7 +78,11 @@ def plan_study(study: Study, config: Config) -> Artifact:
 
 
 def _build(workspace: Workspace, study: Study, settings: dict[str, Any]) -> Result:
-    found = study.compute(settings, workspace.inputs)
+    inputs = dict(workspace.inputs)
+    if study.prepare:
+        study.prepare(settings, workspace)
+        inputs[RUNS] = workspace.path / RUNS
+    found = study.compute(settings, inputs)
     pictures = [f"{study.name}.{extension}" for extension in FORMATS] if study.draw else []
     outputs = ("table.md", "table.tex", "data.csv", "summary.json", *pictures)
     with workspace.shard(shard_name(0), *outputs) as ((markdown, latex, data, summary, *drawn), _):

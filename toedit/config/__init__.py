@@ -28,7 +28,8 @@ from toedit.config.starting import AdapterConfig, BaseConfig, LlamaFactoryConfig
 from toedit.config.synthesis import SynthesisConfig
 from toedit.config.theory import TheoryConfig
 from toedit.config.theory_generations import GenerationsConfig
-from toedit.config.theory_next_token import NextTokenConfig, SafeMixConfig
+from toedit.config.theory_next_token import NextTokenConfig
+from toedit.config.theory_safe_mix import SafeMixConfig
 from toedit.config.theory_sequences import BeyondTextConfig
 from toedit.config.theory_threshold import ThresholdConfig
 from toedit.config.theory_transformer import TransformerStudyConfig

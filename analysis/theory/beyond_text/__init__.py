@@ -1,0 +1,1 @@
+"""`theory=beyond_text`: `sources` makes sequences, `count_prior` predicts them, `generations` edits, `laws` expects."""

@@ -1,0 +1,1 @@
+"""Language models over generations, each trained on text that the ones before it wrote or edited (`stage`)."""

@@ -1,0 +1,53 @@
+"""One arm with one seed: train, measure, make the next text, and again.
+
+Its rows are those of data.csv: arm, seed, generation, metric, value; one a metric that there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from analysis.theory.generations.measures import Measured, measure, of_the_edit, trained, yardstick
+from analysis.theory.generations.prediction import predicted
+from analysis.theory.generations.regimes import EDITING, REGIMES, Arm, Chain, real_text
+from analysis.theory.generations.text import RealText
+
+Rows = list[dict[str, Any]]
+
+
+def run(
+    arm: Arm,
+    seed: int,
+    text: RealText,
+    settings: dict[str, Any],
+    changes: Sequence[int],
+    finished: Callable[[], None],
+) -> tuple[Rows, list[int]]:
+    """`(rows, how many tokens each generation's edit changed)`; `finished` is called after each generation."""
+    first = real_text(text, settings["tokens"], seed, 0)
+    model = trained(text, first, settings)
+    chain = Chain(arm, text, settings, seed, first, first, model, model, changes)
+    yard = yardstick(text, first, model, settings, seed, arm.number if arm.regime in EDITING else None)
+    predictions = predicted(chain, yard.sure_law_PV.max(axis=1, initial=0.0))
+    measured = measure(yard, chain)
+    rows, changed = _rows(chain, measured), []
+    for generation in range(settings["generations"]):
+        chain.edited = None
+        following = REGIMES[arm.regime](chain)
+        chain.generation = generation + 1
+        if following is not chain.now:  # the same text makes the same model
+            chain.now, chain.model = following, trained(text, following, settings)
+            measured = measure(yard, chain)
+        own = {**measured, **of_the_edit(chain), **(predictions[generation] if predictions else {})}
+        rows += _rows(chain, own)
+        changed.append(chain.edited.changed if chain.edited else 0)
+        finished()
+    return rows, changed
+
+
+def _rows(chain: Chain, measured: Measured) -> Rows:
+    return [
+        {"arm": chain.arm.name, "seed": chain.seed, "generation": chain.generation, "metric": metric, "value": value}
+        for metric, value in measured.items()
+    ]

@@ -1,0 +1,141 @@
+"""Sharing an edited corpus: its card says what it is, and what is uploaded is that and nothing of this machine."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+from conftest import REPOSITORY, files_of, repetitive_documents, write_jsonl
+
+import toedit
+from toedit.data_card import data_card
+from toedit.errors import UnusableInput
+
+SECRET = "hf_notForAnybodysEyes"
+
+
+@pytest.fixture(scope="module")
+def edited(small_prior, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sharing")
+    path = write_jsonl(folder / "my-texts.jsonl", repetitive_documents(6))
+    options = {"artifacts": folder / "artifacts", "out": folder / "edited", "settings": {"score.min_p": 0.5}}
+    return toedit.edit(path, prior=small_prior, p=0.6, temperature=3, **options)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as an upload talks to; remembers what it is told."""
+
+    told: list  # set for each server
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.told.append((self.path, self.headers.get("Authorization"), body))
+        if self.path.startswith("/api/repos/create"):
+            asked = json.loads(body)
+            kind = "datasets/" if asked["type"] == "dataset" else ""
+            self._answer({"url": f"http://{self.headers['Host']}/{kind}{asked['organization']}/{asked['name']}"})
+        elif self.path == "/api/validate-yaml":  # of the card
+            self._answer({"errors": [], "warnings": []})
+        elif "/preupload/" in self.path:
+            files = [{"path": file["path"], "uploadMode": "regular"} for file in json.loads(body)["files"]]
+            self._answer({"files": [{**file, "shouldIgnore": False} for file in files]})
+        elif "/commit/" in self.path:
+            place = f"http://{self.headers['Host']}/datasets/me/edited/commit/{'0' * 40}"
+            self._answer({"success": True, "commitOid": "0" * 40, "commitUrl": place})
+        else:
+            self._answer({"error": "no such place"}, 404)
+
+    def do_GET(self):
+        self._answer({})
+
+    def _answer(self, value, code=200):
+        body = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def hub():
+    handler = type("OneHub", (Hub,), {"told": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", handler.told
+    server.shutdown()
+
+
+def command(*arguments, endpoint="http://127.0.0.1:9", cwd, **environment):
+    kept = {key: value for key, value in os.environ.items() if key not in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")}
+    run = subprocess.run(
+        [sys.executable, "-m", "toedit", *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=120,
+        env={**kept, "PYTHONPATH": str(REPOSITORY), "HF_ENDPOINT": endpoint, "HF_HOME": f"{cwd}/home"} | environment,
+    )  # fmt: skip
+    assert "Traceback" not in run.stderr, run.stderr
+    return run
+
+
+def test_the_card_says_what_it_is(edited):
+    card = data_card(edited.path, "me/edited", "odc-by")
+    header = yaml.safe_load(card.split("---")[1])
+    assert header["license"] == "odc-by" and header["configs"][0]["data_files"] == "documents/*.jsonl.zst"
+    assert header["size_categories"] == ["n<1K"]
+    for part in ("`my-texts`", "P >= 0.6, k = 8, temperature 3; seed 0", f"| {edited.changed:,}, ", "toedit revert"):
+        assert part in card, card
+    assert "applies" in data_card(edited.path, "me/edited").split("## Licence")[1]
+    scores = next((edited.path.parent / "artifacts" / "scores").iterdir())
+    with pytest.raises(UnusableInput, match="wanted edited_corpus"):
+        data_card(scores, "me/scores")
+
+
+def test_a_push_uploads_the_corpus_its_ledger_and_its_card(edited, hub, tmp_path):
+    endpoint, told = hub
+    run = command("push", edited.path, "me/edited", endpoint=endpoint, cwd=tmp_path, HF_TOKEN=SECRET)
+    assert run.returncode == 0 and f"pushed: {endpoint}/datasets/me/edited" in run.stdout, run.stderr
+    created = json.loads(next(body for path, _, body in told if path.endswith("/repos/create")))
+    assert (created.get("private") or created.get("visibility") == "private") and created["type"] == "dataset"
+    ((_, authorization, commit),) = [entry for entry in told if "/commit/" in entry[0]]
+    assert authorization == f"Bearer {SECRET}"
+    values = [line["value"] for line in map(json.loads, commit.splitlines()) if line["key"] == "file"]
+    files = {value["path"]: base64.b64decode(value["content"]) for value in values}
+    there = {"/".join((kind, name.partition("/")[2])): content for kind in ("documents", "edits")
+             for name, content in files_of(edited.path, kind).items()}  # fmt: skip
+    assert there and {name: files[name] for name in there} == there
+    assert set(files) == {*there, "README.md", "manifest.json"}
+    for name in ("README.md", "manifest.json"):
+        text = files[name].decode()
+        assert SECRET not in text and str(edited.path.parent) not in json.loads(json.dumps(text)).split("## How")[0]
+    shared = json.loads(files["manifest.json"])
+    assert "runtime" not in shared and "path" not in shared["inputs"]["scores"] and shared["counts"]["changed"] > 0
+    assert SECRET not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "named"),
+    [
+        (("nowhere", "me/edited"), 3, "nowhere"),
+        (("EDITED", "edited"), 2, "owner/name"),
+        (("SCORES", "me/x"), 2, "scores"),
+    ],
+)
+def test_what_cannot_be_pushed_is_one_line(edited, arguments, code, named, tmp_path):
+    scores = next((edited.path.parent / "artifacts" / "scores").iterdir())
+    places = {"EDITED": edited.path, "SCORES": scores}
+    run = command("push", *(places.get(part, part) for part in arguments), cwd=tmp_path)
+    errors = [line for line in run.stderr.splitlines() if line.startswith("error: ")]
+    assert run.returncode == code and len(errors) == 1 and named in errors[0], run.stderr
+
+
+def test_a_hub_that_is_not_there_or_refuses_is_one_line(edited, hub, tmp_path):
+    run = command("push", edited.path, "me/edited", cwd=tmp_path, HF_TOKEN=SECRET)  # nobody listens
+    assert run.returncode == 2 and run.stderr.splitlines()[-1].startswith("error: me/edited: the hub did not take it")
+    assert SECRET not in run.stdout + run.stderr

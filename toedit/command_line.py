@@ -1,0 +1,208 @@
+"""`toedit`: the library as a command, for one's own files, without a checkout of the repository.
+
+    toedit score my-corpus --prior my-model --out scores
+    toedit edit my-corpus --prior my-model -p 0.99 -k 8 --out edited
+    toedit edit scores -p 0.999 --out edited-less
+    toedit revert edited --out original
+    toedit diff edited
+    toedit plan my-corpus --prior owner/name
+    toedit why edited
+    toedit clean artifacts --keep edited
+    toedit card edited
+    toedit push edited owner/name
+
+Further settings are `key=value`, as of `run.py` (`score.window=512 edit.sampler=top_p`). Exit codes: 0 done, 2 bad
+configuration or unusable input, 3 missing input, 75 interrupted and resumable.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import toedit
+from toedit.console import human, note, say
+from toedit.errors import BadConfiguration
+
+_HELP = {
+    "score": "run a prior over a corpus",
+    "edit": "edit a corpus, or scores of it",
+    "revert": "take an edit back, byte for byte",
+    "diff": "show edited documents beside their originals",
+    "plan": "what an edit would do and cost; builds nothing",
+    "why": "where an artifact comes from: everything it was made from, with the commands",
+    "clean": "remove artifacts that none of the kept ones needs; shows them first",
+    "card": "the data-set card of an edited corpus",
+    "push": "upload an edited corpus or a checkpoint to the hub, privately unless --public",
+}
+_STAGES = {"score": "score", "edit": "edit", "revert": "revert", "diff": "diff", "plan": "edit"}
+"""The stage behind a command that has one."""
+_EXAMPLES = {
+    "score": "toedit score my-corpus --prior my-model --out scores",
+    "edit": "toedit edit my-corpus --prior my-model -p 0.99 -k 8 --out edited",
+    "revert": "toedit revert edited --out original",
+    "diff": "toedit diff edited",
+    "plan": "toedit plan my-corpus --prior owner/name",
+    "why": "toedit why edited",
+    "clean": "toedit clean artifacts --keep edited --yes",
+    "card": "toedit card edited --license odc-by",
+    "push": "toedit push edited owner/name",
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog="toedit", description="Edit text with a prior language model.")
+    made.add_argument("--version", action="version", version=toedit.__version__)
+    commands = made.add_subparsers(dest="command", metavar="command", required=True)
+    for name, summary in _HELP.items():
+        further = "Further settings: key=value, as of run.py. " if name in _STAGES else ""
+        one = commands.add_parser(name, help=summary, description=summary, epilog=f"{further}E.g. {_EXAMPLES[name]}")
+        if name not in _STAGES:
+            _add_upkeep(name, one)
+            continue
+        if name in ("revert", "diff"):
+            one.add_argument("path", help="an edited corpus")
+        else:
+            one.add_argument("path", help="a file, a folder, a glob, a corpus" + " or scores" * (name == "edit"))
+            one.add_argument("--prior", help="a model folder or a hub id")
+            one.add_argument("--text", metavar="FIELD", help="the field that holds the text (text)")
+        if name in ("edit", "plan"):
+            one.add_argument("-p", type=float, help="tokens with P >= p are eligible (0.99)")
+            one.add_argument("-k", type=int, help="draw from the k most probable (8)")
+            one.add_argument("--temperature", type=float, help="of the draw (1)")
+            one.add_argument("--seed", type=int, help="of the draw (0)")
+        if name == "diff":
+            one.add_argument("--documents", type=int, help="how many to show (3)")
+        if name != "plan":
+            one.add_argument("--out", metavar="FOLDER", required=name == "revert", help="put the result here")
+            one.add_argument("--artifacts", metavar="FOLDER", help="where everything else goes (artifacts)")
+    return made
+
+
+def _add_upkeep(name: str, one: argparse.ArgumentParser) -> None:
+    one.add_argument("path", type=Path, help="a folder of artifacts" if name == "clean" else "an artifact")
+    if name == "push":
+        one.add_argument("name", help="owner/name")
+        one.add_argument("--public", action="store_true", help="for everybody to see")
+    if name in ("card", "push"):
+        one.add_argument("--license", metavar="ID", help="the hub's identifier of a licence; the source's by default")
+    if name == "clean":
+        one.add_argument("--keep", type=Path, action="append", default=[], help="an artifact, or a folder of them")
+        one.add_argument("--yes", action="store_true", help="remove what is shown")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    from toedit.command import as_user_error, signals_interrupt
+
+    commands = parser()
+    asked, further = commands.parse_known_args(arguments)  # key=value may stand anywhere
+    if unknown := [part for part in further if part.startswith("-")]:
+        commands.error(f"no such option: {' '.join(unknown)}")
+    try:
+        with signals_interrupt():
+            _run(asked, further)
+    except BaseException as error:
+        known = as_user_error(error)
+        if known is None:
+            raise
+        note(f"error: {known}")
+        return known.exit_code
+    return 0
+
+
+def _run(asked: argparse.Namespace, further: Sequence[str]) -> None:
+    from toedit.command import run_stage
+    from toedit.library import config_of
+
+    if asked.command not in _STAGES and further:
+        raise BadConfiguration(f"{further[0]}: toedit {asked.command} takes no settings")
+    if asked.command == "why":
+        _why(asked.path)
+    elif asked.command == "clean":
+        _clean(asked.path, asked.keep, asked.yes)
+    elif asked.command == "card":
+        from toedit.data_card import data_card
+
+        say(data_card(asked.path, asked.path.resolve().name, asked.license))
+    elif asked.command == "push":
+        from toedit.sharing import push
+
+        say(f"pushed: {push(asked.path, asked.name, asked.public, asked.license)}")
+    else:
+        config = config_of(_settings(asked) | _further(further))
+        run_stage(importlib.import_module(f"toedit.stages.{_STAGES[asked.command]}"), config)
+
+
+def _why(path: Path) -> None:
+    from toedit.ancestry import ancestry
+
+    for one in ancestry(path):
+        role = f"{one.role}: " if one.role else ""
+        state = "" if one.state == "there" else f" ({one.state})"
+        say(f"{'    ' * one.depth}{role}{one.kind} {one.name}{state}")
+        say(f"{'    ' * one.depth}  in    {one.path}")
+        counts = {key: value for key, value in one.counts.items() if isinstance(value, int | float)}
+        if counts:
+            say(f"{'    ' * one.depth}  holds {', '.join(f'{key} {value:,}' for key, value in counts.items())}")
+        if one.command:
+            say(f"{'    ' * one.depth}  by    {one.command}")
+
+
+def _clean(root: Path, keep: list[Path], is_meant: bool) -> None:
+    from toedit.ancestry import removable, remove
+
+    found = removable(root, keep)
+    for one in found:
+        say(f"{human(one.bytes, 'B'):>10}  {one.path}{'' if one.is_finished else ' (unfinished)'}")
+    total = f"{len(found)} artifacts, {human(sum(one.bytes for one in found), 'B')}"
+    if is_meant:
+        remove(found)
+        say(f"removed: {total}")
+    else:
+        say(f"{total} that nothing kept needs; --yes removes them" if found else "nothing to remove")
+
+
+def _settings(asked: argparse.Namespace) -> dict[str, Any]:
+    """The options as keys of the configuration."""
+    from toedit.library import prior_settings
+
+    keys = {"p": "edit.p", "k": "edit.k", "temperature": "edit.temperature", "seed": "edit.seed", "out": "out",
+            "artifacts": "artifacts", "documents": "diff.documents"}  # fmt: skip
+    given = {key: getattr(asked, name) for name, key in keys.items() if getattr(asked, name, None) is not None}
+    if asked.command == "plan":
+        given["dry_run"] = True
+    if asked.command in ("revert", "diff"):
+        return given | {"edited.path": asked.path}
+    if asked.command == "edit" and _is_scores(Path(asked.path)):
+        if asked.prior:
+            raise BadConfiguration(f"--prior={asked.prior}: the scores at {asked.path} name theirs already")
+        return given | {"scores.path": asked.path}
+    if not asked.prior:
+        raise BadConfiguration("--prior: name a model folder or a hub id")
+    text = {"corpus.text_fields": [asked.text]} if asked.text else {}
+    return given | text | {"corpus.kind": "local", "corpus.path": asked.path, **prior_settings(asked.prior)}
+
+
+def _further(settings: Sequence[str]) -> dict[str, Any]:
+    import yaml
+
+    found = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise BadConfiguration(f"{setting}: write key=value")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise BadConfiguration(f"{setting}: {value} is not a value") from None
+    return found
+
+
+def _is_scores(path: Path) -> bool:
+    from toedit.workspace import MANIFEST, read_manifest
+
+    return (path / MANIFEST).is_file() and read_manifest(path)["kind"] == "scores"

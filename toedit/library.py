@@ -1,0 +1,275 @@
+"""The library: score, edit, revert, diff and plan from Python, on files, folders, lists, pandas frames and data sets.
+
+    import toedit
+
+    toedit.edit("my-corpus.jsonl.gz", prior="my-model", out="edited")          # files in, an edited corpus out
+    frame = toedit.edit(frame, prior="my-model", text="body")                   # a frame in, a frame out
+    scores = toedit.score(texts, prior="my-model")                              # the prior runs once,
+    [toedit.edit(scores, p=p) for p in (0.9, 0.99, 0.999)]                      # each edit takes seconds
+
+Files are those that the command takes; everything is an artifact below `artifacts` (for rows in memory, unless named, a
+temporary folder), made once and found again. `settings` are keys of the command (`{"score.window": 512}`). Errors that
+a caller can cause are `toedit.ToEditError`, in one line.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from toedit.artifacts import Artifact
+from toedit.command import all_keys, build_config, explain, unknown_key
+from toedit.config import Config
+from toedit.documents import Document, read_documents, shard_paths
+from toedit.errors import BadConfiguration
+from toedit.rows import is_in_memory, put_back, write_rows
+
+Settings = Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows in memory, and the folder that holds them as files for as long as anything refers to it."""
+
+    data: Any
+    text: str
+    folder: tempfile.TemporaryDirectory[str]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A prior's pass over a corpus: what every edit is made from."""
+
+    path: Path
+    """The artifact's folder (scores/*.parquet, manifest.json)."""
+    config: Config = field(repr=False)
+    rows: _Rows | None = field(default=None, repr=False)
+
+    @property
+    def tokens(self) -> int:
+        return int(_counts(self.path)["tokens"])
+
+    @property
+    def confident(self) -> int:
+        """Tokens with P >= score.min_p, whose candidates are stored."""
+        return int(_counts(self.path)["confident"])
+
+
+@dataclass(frozen=True)
+class Edited:
+    """An edited corpus and its ledger."""
+
+    path: Path
+    """The artifact's folder (documents/*.jsonl.zst, edits/*.parquet, manifest.json)."""
+
+    @property
+    def tokens(self) -> int:
+        return int(_counts(self.path)["tokens"])
+
+    @property
+    def eligible(self) -> int:
+        """Tokens that the rule may change (P >= p)."""
+        return int(_counts(self.path)["eligible"])
+
+    @property
+    def changed(self) -> int:
+        """Tokens that really differ."""
+        return int(_counts(self.path)["changed"])
+
+    def documents(self) -> Iterator[Document]:
+        """The documents, in order: id, text, source, metadata."""
+        for path in shard_paths(self.path):
+            yield from read_documents(path)
+
+    def to_pandas(self) -> Any:
+        """A pandas frame, one row a document."""
+        import pandas
+
+        return pandas.DataFrame(list(self.documents()))
+
+    def to_dataset(self) -> Any:
+        """A `datasets.Dataset`, one row a document: id, text, source and the three counts."""
+        from datasets import Dataset
+
+        keys = ("tokens", "eligible", "changed")
+        return Dataset.from_list(
+            [
+                {key: document[key] for key in ("id", "text", "source")}
+                | {key: document["metadata"]["toedit"][key] for key in keys}
+                for document in self.documents()
+            ]
+        )
+
+
+def score(
+    data: Any,
+    prior: str | Path,
+    *,
+    text: str = "text",
+    artifacts: str | Path | None = None,
+    out: str | Path | None = None,
+    settings: Settings = None,
+) -> Scores:
+    """Run `prior` (a folder or a hub id) over `data`: a file, a folder, a glob, a corpus, or rows in memory.
+
+    `text` names the field or column that holds the text; `out` is the folder of the result.
+    """
+    from toedit.stages.score import plan
+
+    rows = _rows(data, text)
+    config = _config(data, rows, text, prior, artifacts, out, settings)
+    return Scores(_built(plan(config)), replace(config, out=None), rows)
+
+
+def edit(
+    data: Any,
+    prior: str | Path | None = None,
+    *,
+    p: float = 0.99,
+    k: int = 8,
+    temperature: float = 1.0,
+    seed: int = 0,
+    text: str = "text",
+    artifacts: str | Path | None = None,
+    out: str | Path | None = None,
+    settings: Settings = None,
+) -> Any:
+    """Edit `data`, or `Scores` of it, by Algorithm 1 of the paper.
+
+    Files give an `Edited`; rows in memory come back in their own type, with the column `toedit` ({tokens, eligible,
+    changed}) where they have columns. A k or p beyond what the scores hold is refused (`score.top_k`, `score.min_p`).
+    """
+    from toedit.stages.edit import plan
+
+    own = {"edit.p": p, "edit.k": k, "edit.temperature": temperature, "edit.seed": seed, **(settings or {})}
+    if isinstance(data, Scores):
+        if prior is not None:
+            raise BadConfiguration(f"prior={prior}: the scores name theirs already")
+        if late := next((key for key in own if not key.startswith("edit.")), None):
+            raise BadConfiguration(f"{late}: scores are made already; only edit.* can be set now")
+        rows, base = data.rows, replace(data.config, scores=replace(data.config.scores, path=str(data.path)))
+        config = replace(base, edit=config_of(own).edit, out=_text(out))
+    else:
+        if prior is None:
+            raise BadConfiguration("prior: name a model folder or a hub id, or pass toedit.Scores")
+        rows = _rows(data, text)
+        config = _config(data, rows, text, prior, artifacts, out, own)
+    path = _built(plan(config))
+    return put_back(rows.data, rows.text, path) if rows else Edited(path)
+
+
+def revert(edited: Edited | str | Path, *, out: str | Path) -> Path:
+    """The original corpus, byte for byte, in the folder `out`."""
+    from toedit.stages.revert import plan
+
+    return _built(plan(_of_edited(edited, out)))
+
+
+def diff(edited: Edited | str | Path, *, documents: int = 3, out: str | Path | None = None) -> Path:
+    """A page that shows edited documents beside their originals; the path of diff.html."""
+    from toedit.stages.diff import PAGE, plan
+
+    config = _of_edited(edited, out)
+    return _built(plan(replace(config, diff=replace(config.diff, documents=documents)))) / PAGE
+
+
+def plan(data: Any, prior: str | Path, *, text: str = "text", settings: Settings = None) -> str:
+    """What an edit would do and cost, in words; builds nothing (but reads rows in memory)."""
+    from toedit.command import print_plan
+    from toedit.stages.edit import plan as plan_edit
+
+    rows = _rows(data, text)
+    said = StringIO()
+    with redirect_stdout(said):
+        print_plan(plan_edit(replace(_config(data, rows, text, prior, None, None, settings), dry_run=True)))
+    return said.getvalue()
+
+
+def prior_settings(prior: str | Path) -> dict[str, Any]:
+    """A model folder, or else a hub id (owner/name, or a bare name such as gpt2)."""
+    name = str(prior)
+    if Path(name).expanduser().exists() or name.startswith((".", "/", "~")):
+        return {"prior.kind": "local", "prior.path": name}
+    return {"prior.kind": "hub", "prior.hub_id": name}
+
+
+def _config(
+    data: Any,
+    rows: _Rows | None,
+    text: str,
+    prior: str | Path,
+    artifacts: str | Path | None,
+    out: str | Path | None,
+    settings: Settings,
+) -> Config:
+    place = rows.folder.name if rows else "."
+    flat = {
+        "corpus.kind": "local",
+        "corpus.path": str(Path(rows.folder.name) / "rows.jsonl") if rows else str(data),
+        "corpus.text_fields": ["text" if rows else text],
+        **prior_settings(prior),
+        "artifacts": str(artifacts) if artifacts else str(Path(place) / "artifacts"),
+        "out": _text(out),
+    }
+    return config_of(flat | dict(settings or {}))
+
+
+def _rows(data: Any, text: str) -> _Rows | None:
+    if not is_in_memory(data):
+        return None
+    rows = _Rows(data, text, tempfile.TemporaryDirectory(prefix="toedit-"))
+    write_rows(data, text, Path(rows.folder.name) / "rows.jsonl")
+    return rows
+
+
+def _of_edited(edited: Edited | str | Path, out: str | Path | None) -> Config:
+    path = edited.path if isinstance(edited, Edited) else edited
+    return config_of({"edited.path": str(path), "out": _text(out)})
+
+
+def config_of(flat: Mapping[str, Any]) -> Config:
+    """The configuration with these keys; values become their types as in the command (a temperature 3 is 3.0)."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    known = all_keys()
+    for key in flat:
+        if not any(key == one or key.startswith(f"{one}.") for one in known):
+            raise BadConfiguration(unknown_key(key))
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(Config), _nested(flat))
+    except OmegaConfBaseException as error:
+        raise BadConfiguration(explain(error)) from None
+    return build_config(OmegaConf.to_container(typed))  # type: ignore[arg-type]
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """`{"edit.p": 0.9}` as `{"edit": {"p": 0.9}}`."""
+    nested: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, last = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return nested
+
+
+def _built(artifact: Artifact) -> Path:
+    return artifact.ensure()
+
+
+def _counts(path: Path) -> dict[str, Any]:
+    from toedit.workspace import read_manifest
+
+    counts: dict[str, Any] = read_manifest(path)["counts"]
+    return counts
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)

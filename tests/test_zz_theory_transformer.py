@@ -299,7 +299,7 @@ def test_a_dry_run_plans_every_generation_and_builds_nothing(tmp_path):
     (tmp_path / "text.txt").write_text("some text " * 200)
     seddik = ("stage=theory", "theory=seddik_transformer", "scale=paper", "corpus=local", "corpus.path=text.txt")
     run = run_command(*seddik, "theory.generations=9", "theory.transformer.tokens=null", "dry_run=true", cwd=tmp_path)
-    assert run.stdout.count("gpt2_characters.generation-10--") == 3
+    assert run.stdout.count("gpt2_characters.generation-10--") == 4
     assert not list((tmp_path / "artifacts").glob("*/*/manifest.json"))
 
 

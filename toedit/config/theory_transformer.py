@@ -22,17 +22,17 @@ class TransformerStudyConfig:
     edit_fixed or edit_reestimated (docs/theory/transformer.md)."""
     seeds: list[int] = field(default_factory=lambda: [0])
     """Whole repetitions: initial weights, order, sampling, editing and, of a larger corpus, the real text."""
-    tokens: int | None = 60_000
+    tokens: int | None = 30_000
     """Tokens that every generation reads (accumulate: reads once more each time); null: the whole training text."""
     tokenizer: str = "characters"
     """characters (one token each) or bpe (byte-level); made from the text."""
     vocabulary_size: int = 1024
     """tokenizer=bpe: its entries."""
-    passage_characters: int = 120
+    passage_characters: int = 60
     """Documents are cut into passages of at most this many characters: a model writes one within its context."""
     held_out_share: float = 0.1
     """Share of the text, by a hash, that no model reads and all are measured on."""
-    held_out_passages: int = 500
+    held_out_passages: int = 300
     """Passages of that part that are read at most; which, a hash says."""
     ground_truth: str = "text"
     """What is real: the text, or `model`: what a first model, trained on the text, writes."""
@@ -42,11 +42,11 @@ class TransformerStudyConfig:
     """Held-out contexts whose next-token laws are compared."""
     context_tokens: int = 32
     """Tokens of such a context."""
-    rare_ngram: int = 4
+    rare_ngram: int = 5
     """Length in tokens of the n-grams that are called rare."""
     rare_count: int = 2
     """An n-gram of the held-out text is rare where the real text that is trained on has it 1 to so many times."""
-    margin: float = 0.01
+    margin: float = 0.05
     """Bits per byte: change over all generations below which a regime counts as stable (two one-sided tests)."""
     panels: list[str] = field(default_factory=lambda: ["bits_per_byte", "l1", "rare_recall", "changed"])
     """What the figure shows by generation."""

@@ -28,7 +28,7 @@ LABELS = {
 # Okabe and Ito's palette, which colour-blind readers can tell apart; markers say it again.
 _COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F00")
 _MARKERS = ("s", "o", "^", "D", "v", "P", "X", "*")
-_COLUMNS = 4
+_MOST_COLUMNS = 5
 
 
 def draw(found: Found, paths: Mapping[str, Path]) -> None:
@@ -38,20 +38,25 @@ def draw(found: Found, paths: Mapping[str, Path]) -> None:
     panels = [panel for panel in found.summary["panels"] if panel in measured] or ["bits_per_byte"]
     curves = list(regimes) if found.summary["curves"] else []
     heights = [_rows(panels) * 2.9 + 0.4, _rows(curves) * 2.5]
-    columns = min(max(len(panels), len(curves)), _COLUMNS)
-    with drawing(paths, width=0.4 + 3.1 * columns, height=sum(heights)) as figure:
+    columns = max(_columns(len(panels)), _columns(len(curves)))
+    with drawing(paths, width=0.4 + 2.7 * max(columns, 2), height=sum(heights)) as figure:
         parts = figure.subfigures(2 if curves else 1, 1, height_ratios=heights if curves else None, squeeze=False)[:, 0]
         _draw_measures(parts[0], panels, regimes)
         if curves:
             _draw_curves(parts[1], found, curves)
 
 
+def _columns(count: int) -> int:
+    """Panels side by side: all of few, as many in each row of more."""
+    return -(-count // max(-(-count // _MOST_COLUMNS), 1))
+
+
 def _rows(panels: list[str]) -> int:
-    return -(-len(panels) // _COLUMNS)
+    return -(-len(panels) // max(_columns(len(panels)), 1))
 
 
 def _grid(part: Any, count: int) -> list[Any]:
-    columns = min(count, _COLUMNS)
+    columns = _columns(count)
     axes = part.subplots(-(-count // columns), columns, squeeze=False).ravel()
     for unused in axes[count:]:
         unused.set_axis_off()
@@ -60,6 +65,7 @@ def _grid(part: Any, count: int) -> list[Any]:
 
 def _draw_measures(part: Any, panels: list[str], regimes: Mapping[str, Any]) -> None:
     handles: dict[str, Any] = {}
+    last = max(point["generation"] for entry in regimes.values() for point in entry["metrics"]["l1"])
     for axes, panel in zip(_grid(part, len(panels)), panels, strict=True):
         for number, (regime, entry) in enumerate(regimes.items()):
             points = entry["metrics"][panel]
@@ -72,8 +78,8 @@ def _draw_measures(part: Any, panels: list[str], regimes: Mapping[str, Any]) -> 
             if all(point["low"] is not None for point in points):
                 low, high = ([point[key] for point in points] for key in ("low", "high"))
                 axes.fill_between(generations, low, high, color=style["color"], alpha=0.15, lw=0)
-        axes.set(xlabel="generation", ylabel=LABELS[panel])
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="generation", ylabel=LABELS[panel], xlim=(0.9, last + 0.1))
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if panel in ("rare_recall", "l1", "eligible", "changed"):
             axes.set_ylim(bottom=0)
     names = [regime.replace("_", " ") for regime in handles]
@@ -93,6 +99,7 @@ def _draw_curves(part: Any, found: Found, regimes: list[str]) -> None:
             by_step = loss.setdefault((row["regime"], row["generation"]), {})
             by_step.setdefault(row["step"], []).append(row["value"])
     all_axes = _grid(part, len(regimes))
+    ticks = _round_steps({step for by_step in loss.values() for step in by_step})
     for axes, regime in zip(all_axes, regimes, strict=True):
         for generation in range(1, last + 1):
             by_step = loss[regime, generation]
@@ -100,7 +107,18 @@ def _draw_curves(part: Any, found: Found, regimes: list[str]) -> None:
             axes.plot(sorted(by_step), mean, lw=1, color=shades(norm(generation)), marker="." * (len(mean) < 3))
         axes.set_title(regime.replace("_", " "), fontsize=9, color=QUIET)
         axes.set(xscale="log", xlabel="step")
+        axes.set_xticks(ticks, [f"{step:,}" for step in ticks])
+        axes.set_xticks([], minor=True)
         axes.sharey(all_axes[0])
     all_axes[0].set_ylabel("validation loss, nats a token")
-    bar = part.colorbar(ScalarMappable(norm, shades), ax=all_axes, ticks=range(1, last + 1, max(last // 5, 1)))
+    bar = part.colorbar(
+        ScalarMappable(norm, shades), ax=all_axes, ticks=range(1, last + 1, max(last // 5, 1)), aspect=30
+    )
     bar.set_label("generation")
+
+
+def _round_steps(steps: set[int]) -> list[int]:
+    """Round numbers from the first step to the last, for a logarithmic axis: 1, 2 and 5 of each power of ten."""
+    first, last = min(steps), max(steps)
+    found = [digit * 10**power for power in range(9) for digit in (1, 2, 5) if first <= digit * 10**power <= last]
+    return found if len(found) > 1 else [first, last]

@@ -11,6 +11,7 @@ generation 1. Writes
                     entropy      nats, mean over the contexts
 
 An n-gram of the held-out text is rare where the real text has it 1 to `rare_count` times; so generation 1 recalls all.
+Where there is none, both measures of rare n-grams are left out.
 Contexts are cut from held-out passages at places that the seed chooses; they are the same for every model.
 
 Shapes: C contexts, L tokens of a context, V entries of the vocabulary, T tokens, N n-grams.
@@ -87,10 +88,11 @@ def build_measures(workspace: Workspace, settings: MeasureSettings, device: str)
     measures = {
         "loss": -float(logprobs[scored].mean()),
         "bits_per_byte": -float(logprobs[scored].sum()) / np.log(2) / size,
-        "rare_loss": -float(logprobs[ends_rare].mean()),
-        "rare_recall": rare.recall(token_ids(inputs["text"], tokenizer)),
         "entropy": float(-(law_CV * np.log(np.maximum(law_CV, 1e-30))).sum(1).mean()),
     }
+    if ends_rare.any():
+        measures["rare_loss"] = -float(logprobs[ends_rare].mean())
+        measures["rare_recall"] = rare.recall(token_ids(inputs["text"], tokenizer))
     with workspace.shard("measures", LAW, MEASURES) as ((laws, numbers), _):
         with laws.open("wb") as file:
             np.save(file, law_CV.astype(np.float32))
@@ -168,11 +170,6 @@ class Rare:
         known_N, count_N = np.unique(self._all(real), return_counts=True)
         seldom_N = known_N[count_N <= settings.rare_count]
         self.rare_N = np.intersect1d(np.unique(self._all(held_out)), seldom_N, assume_unique=True)
-        if not len(self.rare_N):
-            raise UnusableInput(
-                f"theory.transformer.rare_ngram={self.length}: the held-out text has no n-gram that the real text has "
-                f"1 to {settings.rare_count} times; longer ones, or more text"
-            )
 
     def recall(self, texts: Sequence[Ints]) -> float:
         """Share of the rare n-grams that occur in `texts`."""

@@ -22,12 +22,12 @@ from analysis.theory.transformer import figure
 from analysis.theory.transformer.found import collect, summarize, table_of
 from analysis.theory.transformer.measures import MeasureSettings, plan_measures
 from analysis.theory.transformer.passages import PARTS, plan_passages
+from analysis.theory.transformer.progress import Trainings
 from analysis.theory.transformer.regimes import Generation, Workshop, first_generation, following
 from analysis.theory.transformer.tokenizer import named, plan_tokenizer
 from toedit.artifacts import Artifact
 from toedit.config import Config, ScoreConfig
 from toedit.config.checks import require
-from toedit.console import note
 from toedit.corpora import plan_corpus
 from toedit.errors import BadConfiguration
 from toedit.scoring import plan_scores
@@ -80,9 +80,7 @@ def inputs(config: Config) -> dict[str, Artifact]:
     for seed in own.seeds:
         workshop = Workshop(config, tokenizer, tokens, held_out, seed)
         artifacts |= _repetition(config, workshop, text)
-    trained = {artifact.fingerprint: artifact for role, artifact in artifacts.items() if role.endswith(".model")}
-    there = sum(model.state() == "cached" for model in trained.values())
-    note(f"transformer_generations: {len(trained)} trainings, {there} of them there")
+    Trainings({id(model): model for role, model in artifacts.items() if role.endswith(".model")}.values())
     return artifacts
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.theory.statistics import equivalent, estimate, holm, rises, slope, student_cdf, student_quantile
+from analysis.theory.transformer.found import collect, summarize, table_of
 from analysis.theory.transformer.measures import MeasureSettings, Rare, choose_contexts
 from analysis.theory.transformer.passages import cut, is_held_out
 from analysis.theory.transformer.regimes import Workshop, first_generation, following
@@ -164,6 +165,55 @@ def test_holm_is_monotone_and_between_the_p_values_and_bonferroni(p_values):
 def test_an_estimate_of_one_seed_has_no_interval():
     assert estimate([2.0]).low is None
     assert estimate([1.0, 3.0]).high == pytest.approx(2 + 12.706, abs=1e-3)
+
+
+# --- verdicts ---------------------------------------------------------------------------------------------------------
+
+
+def pretended(folder: Path, loss_of) -> tuple[dict, dict[str, Path]]:
+    """Settings and folders of a study in which `loss_of(regime, seed, generation)` bits per byte were measured."""
+    settings = {
+        "regimes": ["real", "replace", "edit_fixed"], "seeds": [0, 1, 2, 3], "generations": 4, "margin": 0.05,
+        "panels": ["l1"], "curves": True, "model": "m", "contexts": 2, "rare_ngram": 2, "rare_count": 1,
+        "edit": {"sampler": "top_k", "p": 0.99, "k": 8},
+    }  # fmt: skip
+    inputs = {}
+    for regime in settings["regimes"]:
+        for seed in settings["seeds"]:
+            for generation in range(1, 6):
+                role = f"{regime}.seed{seed}.generation{generation}"
+                place = folder / role
+                place.mkdir()
+                np.save(place / "law.npy", np.array([[1.0, 0], [0.5, 0.5]]) if generation == 1 else np.eye(2)[::-1])
+                (place / "measures.json").write_text(json.dumps({"bits_per_byte": loss_of(regime, seed, generation)}))
+                (place / "metrics.csv").write_text("step,validation_loss\n1,\n2,0.5\n")
+                inputs |= {f"{role}.measures": place, f"{role}.model": place}
+    return settings, inputs
+
+
+def test_verdicts_compare_with_the_same_initial_weights(tmp_path):
+    """Initial weights move all regimes alike, far more than the text does; the excess over `real` sees through it."""
+    weights = np.random.default_rng(0).normal(0, 1, (4, 6))
+    own = np.random.default_rng(1).normal(0, 0.003, (3, 4, 6))
+    rate = {"real": 0.0, "replace": 0.1, "edit_fixed": 0.0}
+    order = list(rate)
+
+    def loss_of(regime: str, seed: int, generation: int) -> float:
+        return 3 + weights[seed, generation] + rate[regime] * generation + own[order.index(regime), seed, generation]
+
+    settings, inputs = pretended(tmp_path, loss_of)
+    rows, spread = collect(settings, inputs)
+    regimes = summarize(settings, rows, spread)["regimes"]
+    assert {regime: (entry["trend"] or {}).get("verdict") for regime, entry in regimes.items()} == {
+        "real": None, "replace": "rises", "edit_fixed": "stable",
+    }  # fmt: skip
+    trend = regimes["replace"]["trend"]
+    assert trend["low"] < 0.1 < trend["high"] and trend["slope"] == pytest.approx(0.1, abs=0.01)
+    assert regimes["replace"]["last"]["l1"]["mean"] == pytest.approx((2 + 1) / 2)
+    assert regimes["replace"]["last"]["l1_to_real"]["mean"] == 0
+    assert {row["step"] for row in rows if row["metric"] == "validation_loss"} == {2}
+    cells = {row[0]: row for row in table_of(settings, {"regimes": regimes}).rows}
+    assert cells["edit_fixed"][5] == "stable" and cells["real"][-1] == "–"
 
 
 # --- regimes ----------------------------------------------------------------------------------------------------------

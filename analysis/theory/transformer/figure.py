@@ -16,8 +16,10 @@ from analysis.figure_style import QUIET
 from analysis.theory.study import Found
 
 LABELS = {
-    "l1": r"L1 distance to generation 1's laws",
+    "l1": "L1 distance to generation 1's laws",
+    "l1_to_real": "L1 distance to regime real's laws",
     "bits_per_byte": "bits per byte, held-out text",
+    "excess": "bits per byte above regime real",
     "loss": "loss, nats a token, held-out text",
     "rare_loss": "loss at rare n-grams, nats a token",
     "rare_recall": "rare n-grams left in the text",

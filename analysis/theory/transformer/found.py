@@ -163,7 +163,7 @@ def table_of(settings: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
     seeds, edit = len(settings["seeds"]), settings["edit"]
     notes = [
         f"bits per byte of held-out text in generation 1 (real text) and {last}; excess: above regime real, with the "
-        "same seed and initial weights; slope: of the excess (without real: of the bits) by generation, from the second",
+        "same seed and initial weights; slope: of the excess (without real: the bits) by generation, from the second",
         f"mean of {seeds} seed{'s' * (seeds != 1)}, ± half the 95 % interval; stable: the change from generation 2 to "
         f"{last} lies within {settings['margin']:g} (two one-sided tests, Holm over regimes); undecided is not stable",
         f"L1: of next-token laws to generation 1's, {settings['contexts']} held-out contexts; two models of the same "

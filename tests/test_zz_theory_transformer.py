@@ -171,6 +171,9 @@ def test_verdicts_compare_with_the_same_initial_weights(tmp_path):
     assert {row["step"] for row in rows if row["metric"] == "validation_loss"} == {2}
     cells = {row[0]: row for row in table_of(settings, {"regimes": regimes}).rows}
     assert cells["edit_fixed"][5] == "stable" and cells["real"][-1] == "–"
+    assert "nothing was edited" not in str(table_of(settings, {"regimes": regimes}).notes)
+    regimes["edit_fixed"]["metrics"]["eligible"] = [{"mean": 0.0}]
+    assert "nothing was edited: no token had P >= 0.99" in str(table_of(settings, {"regimes": regimes}).notes)
 
 
 # --- regimes ----------------------------------------------------------------------------------------------------------

@@ -173,6 +173,9 @@ def table_of(settings: Mapping[str, Any], summary: Mapping[str, Any]) -> Table:
         f"eligible, changed: shares of the tokens in the last edit ({edit['sampler']}, p = {edit['p']:g}, k = "
         f"{edit['k']})",
     ]
+    edits = [entry["metrics"].get("eligible") or [] for entry in summary["regimes"].values()]
+    if any(edits) and not any(point["mean"] for points in edits for point in points):
+        notes.append(f"nothing was edited: no token had P >= {edit['p']:g}; small models need a lower edit.p, 0.7 say")
     columns = ["regime", "bits/byte, 1", f"bits/byte, {last}", "excess", "slope", "verdict", *_COLUMNS.values()]
     return Table(f"Transformers over {last} generations ({settings['model']})", columns, rows, notes)
 

@@ -37,6 +37,7 @@ def law_of(weights, confident):
     return np.append(confident, rest)
 
 
+@settings(deadline=None)
 @given(st.floats(0.6, 0.999), WEIGHTS, st.integers(0, 30))
 def test_a_fixed_prior_shrinks_the_confident_share_by_h_every_round(h, weights, rounds):
     first = law = law_of(weights, h)[None]
@@ -48,6 +49,7 @@ def test_a_fixed_prior_shrinks_the_confident_share_by_h_every_round(h, weights, 
     assert (law[0, 1:] >= first[0, 1:] - 1e-12).all()  # nothing outside H is ever lost
 
 
+@settings(deadline=None)
 @given(st.floats(0.6, 0.9999), WEIGHTS, st.floats(0.55, 0.999), st.integers(0, 30))
 def test_an_own_prior_squares_it_until_it_is_below_p(h, weights, p, rounds):
     first = law = law_of(weights, h)[None]

@@ -6,6 +6,7 @@ import json
 import math
 from functools import cache
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY, run_command
 from hydra import compose, initialize_config_dir
@@ -13,6 +14,8 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 import toedit.config
+from analysis.theory.next_token.safe_amount import _crossing
+from analysis.theory.next_token.trajectories import Mean
 from analysis.theory.stage import _MODULES, plan, report
 from toedit.command import build_config
 from toedit.errors import BadConfiguration
@@ -136,3 +139,12 @@ def test_the_command(tmp_path):
     assert "Probability that fully synthetic training has collapsed" in run.stdout and "written: " in run.stdout
     refused = run_command("stage=theory", "theory=windows", "theory.next_token.n=0", cwd=tmp_path, expect=2)
     assert refused.stderr.splitlines() == ["error: theory.next_token.n=0: must be at least 1"]
+
+
+def test_where_a_drift_crosses_epsilon():
+    count_G, drift_G = np.array([1.0, 10.0, 100.0]), np.array([0.1, 0.2, 0.3])
+    drift = Mean(drift_G, drift_G - 0.05, drift_G + 0.05, np.full(3, 0.025))
+    n, low, high = _crossing(count_G, drift, 0.2)
+    assert (n, low, high) == pytest.approx((10, 10**0.5, 10**1.5))
+    assert _crossing(count_G, drift, 0.4)[0] == math.inf
+    assert _crossing(count_G, drift, 0.01)[0] == 0

@@ -81,6 +81,8 @@ def test_the_first_generation_of_every_strategy_is_the_least_squares_fit():
 def test_editing_keeps_its_rows():
     with pytest.raises(BadConfiguration, match="no row is kept"):
         simulated({"edit": s.Edit(s.fresh(0.5, 4))}, fresh_X=True)
+    with pytest.raises(ValueError, match="needs rows that stay"):
+        simulated({"subsample": s.AccumulateSubsample()}, measure="label_variance")
 
 
 def test_confident_rows_are_the_nearest_to_the_fit():

@@ -186,6 +186,8 @@ def test_bound_as_a_command_and_its_refusals(tmp_path):
         (generations, {"sizes": [30]}, "theory.sizes=30: accumulate-subsample needs T >= 3"),
         (sweep, {"sizes": [2, 5]}, "theory.sizes=.*at least 3"),
         (sweep, {"sizes": [1, 5], "fresh_X": True}, "theory.sizes=.*at least 2"),
+        (sweep, {"trials": 1}, "theory.trials=1: an interval needs at least 2"),
+        (map, {"designs": 1}, "theory.designs=1: an interval needs at least 2"),
         (map, {"d": 400, "T": 100_000}, "theory.T=100000: exact errors take"),
         (sweep, {"dimensions": [1, 2, 3, 4, 5, 6]}, "theory.dimensions=.*at most 5"),
         (bound, {"masks": [0.1, "many"]}, "theory.masks=.*many is not a number in"),

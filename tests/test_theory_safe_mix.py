@@ -10,6 +10,7 @@ from conftest import repetitive_documents, run_command, write_jsonl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from analysis.theory.next_token import drift_formulas
 from analysis.theory.safe_mix.amounts import (
     allowed_amount,
     chao1,
@@ -57,6 +58,19 @@ def test_the_allowed_amounts_of_a_law_with_52_tokens():
     assert published_amount([200, 1000, 5000], 52, 0.1) == pytest.approx([-1.9, -0.55, 0.82], abs=0.02)
 
 
+def test_the_formulas_are_those_of_the_next_token_studies():
+    p = zipf(30, 0.15)
+    assert sharp_k(np.sqrt(p * (1 - p)).sum()) == pytest.approx(drift_formulas.spread_sharp(p))
+    assert rigorous_k(30) == drift_formulas.spread_rigorous(30)
+    for real in (20, 200, 3000):
+        amount = drift_formulas.largest_synthetic_count(real, 0.1, 17.0)
+        assert allowed_amount(real, 17.0, 0.1) == pytest.approx(amount)
+        published = drift_formulas.largest_synthetic_count_published(real, 0.1, 30)
+        assert published_amount(real, 30, 0.1) == pytest.approx(published)
+        bound = drift_formulas.l1_drift_limit_bound_by_support(30, real, 77)
+        assert drift_bound(real, 77, 29) == pytest.approx(bound)
+
+
 def test_at_the_sharp_amount_the_simulated_drift_is_just_below_epsilon():
     """Measured elsewhere: .0855 at N = 200, n = 23; .0428 at N = 5000, n = 20000 (epsilon .1)."""
     p = zipf(52, 0.1)
@@ -81,6 +95,7 @@ def test_the_rigorous_amount_keeps_any_counted_context_within_epsilon(counts, ep
     assert mean <= drift_bound(sum(counts), synthetic, rigorous_k(len(counts))) + 4 * error
 
 
+@settings(deadline=None)
 @given(st.floats(1, 1e6), st.floats(0.1, 1e4), st.floats(0.01, 2))
 def test_amount_share_and_bound_are_one_statement(real, k, epsilon):
     amount, share = float(allowed_amount(real, k, epsilon)), float(largest_share(k / real, epsilon))

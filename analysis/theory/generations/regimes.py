@@ -89,7 +89,7 @@ class Chain:
     """How many tokens edit_own_prior changed in each generation, the first being 1; what the controls match."""
     generation: int = 0
     written: list[Documents] = field(default_factory=list)
-    """accumulate, accumulate_subsample: all that was trained on or drawn from."""
+    """accumulate_subsample: all that is drawn from."""
     edited: Edited | None = None
     """How `now` was made, where it was edited."""
 
@@ -119,8 +119,7 @@ def replace_all(chain: Chain) -> Documents:
 
 
 def accumulate(chain: Chain) -> Documents:
-    chain.written = [chain.now, chain.writes(chain.first.tokens)]
-    return joined(chain.written)
+    return joined([chain.now, chain.writes(chain.first.tokens)])
 
 
 def accumulate_subsample(chain: Chain) -> Documents:

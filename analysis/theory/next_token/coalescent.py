@@ -48,13 +48,18 @@ class Chain:
         return law_GA
 
 
+def check(n: int) -> None:
+    """Raise BadConfiguration, with what to use instead, where n tokens are too many for the chain."""
+    advice = f"the exact chain takes 1 to {LARGEST}; beyond, use the diffusion law, -2 n sum (1 - p) ln(1 - p)"
+    require(1 <= n <= LARGEST, "theory.next_token.n", n, advice)
+
+
 def chain(n: int) -> Chain:
     """The chain of n tokens, one row from the row above: ball a falls into an occupied bin, or into a new one.
 
     Raises BadConfiguration above `LARGEST`.
     """
-    advice = f"the exact chain takes 1 to {LARGEST}; beyond, use the diffusion law, -2 n sum (1 - p) ln(1 - p)"
-    require(1 <= n <= LARGEST, "theory.next_token.n", n, advice)
+    check(n)
     transition_AA = np.zeros((n + 1, n + 1))
     transition_AA[0, 0] = 1
     bins_A = np.arange(n + 1)

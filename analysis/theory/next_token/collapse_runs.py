@@ -17,6 +17,7 @@ from analysis.theory.next_token.distributions import Floats
 from toedit.config.checks import require
 
 _TOKENS_OF_A_BATCH = 2**21
+_STREAM = 2**32 - 1  # in the place of a generation of `simulate.py`: other draws than its own
 
 Tokens = NDArray[np.int32]
 
@@ -30,7 +31,7 @@ def collapse_times(
     require(n % window == 0, "theory.next_token.windows", window, f"must divide n={n}: every model gives n/K tokens")
     rows = max(1, _TOKENS_OF_A_BATCH // (n * window))
     parts = [
-        _batch(p_V, n, min(rows, trials - start), np.random.default_rng([seed, batch]), window, advance)
+        _batch(p_V, n, min(rows, trials - start), np.random.default_rng([seed, batch, _STREAM]), window, advance)
         for batch, start in enumerate(range(0, trials, rows))
     ]
     return np.concatenate(parts)

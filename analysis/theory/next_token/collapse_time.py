@@ -15,7 +15,7 @@ from typing import Any
 
 from analysis.figure_files import drawing
 from analysis.table_files import Table
-from analysis.theory.next_token.coalescent import chain, expected_collapse_time
+from analysis.theory.next_token.coalescent import chain, check, expected_collapse_time
 from analysis.theory.next_token.collapse_runs import collapse_times
 from analysis.theory.next_token.curves import (
     BLUE,
@@ -48,7 +48,7 @@ _LINES = {
 
 def settings(config: Config) -> dict[str, Any]:
     counts = config.theory.next_token.n
-    chain(max(counts))  # refuses what is too large for it, before any work
+    check(max(counts))
     return {
         "laws": law_settings(config),
         "n": counts,

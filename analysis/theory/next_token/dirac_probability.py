@@ -16,7 +16,7 @@ import numpy as np
 
 from analysis.intervals import wilson
 from analysis.table_files import Table
-from analysis.theory.next_token.coalescent import chain, dirac_probability, distinct_tokens
+from analysis.theory.next_token.coalescent import chain, check, dirac_probability, distinct_tokens
 from analysis.theory.next_token.collapse_runs import collapse_times
 from analysis.theory.next_token.curves import (
     BLUE,
@@ -52,7 +52,7 @@ _MEASURES = {"dirac_probability": Axis(r"$\rho_m = P(p^{(m)}$ is a Dirac$)$", lo
 
 
 def settings(config: Config) -> dict[str, Any]:
-    chain(max(config.theory.next_token.n))  # refuses what is too large for it, before any work
+    check(max(config.theory.next_token.n))
     return {
         "laws": law_settings(config),
         "n": config.theory.next_token.n,

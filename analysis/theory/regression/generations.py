@@ -24,6 +24,7 @@ from analysis.theory.regression.generations_figure import draw
 from analysis.theory.regression.settings import (
     chosen,
     require_finite_mean,
+    require_intervals,
     require_rows_to_subsample,
     require_small_enough,
 )
@@ -37,6 +38,7 @@ _KEYS = ("d", "sizes", "noise", "share", "ratio", "real_share", "generations", "
 
 
 def _settings(config: Config) -> dict[str, Any]:
+    require_intervals(config, "trials", "designs")
     for T in config.theory.sizes:
         require_finite_mean(config.theory.d, T, "theory.sizes")
         require_small_enough(config.theory.d, T, "theory.sizes")

@@ -22,7 +22,7 @@ from analysis.figure_style import INK
 from analysis.table_files import Table
 from analysis.theory.regression import editing_formulas, exact, formulas
 from analysis.theory.regression.looks import DASHED, key
-from analysis.theory.regression.settings import chosen, require_finite_mean, require_small_enough
+from analysis.theory.regression.settings import chosen, require_finite_mean, require_intervals, require_small_enough
 from analysis.theory.regression.strategies import Floats
 from analysis.theory.study import Found, Rows, Study
 from toedit.config import Config
@@ -32,6 +32,7 @@ _TABLE_ROUNDS = (1, 2, 3, 5, 10, 20, 50, 100)
 
 
 def _settings(config: Config) -> dict[str, Any]:
+    require_intervals(config, "designs")
     require_finite_mean(config.theory.d, config.theory.T)
     require_small_enough(config.theory.d, config.theory.T)
     return chosen(config, "d", "T", "points", "generations", "designs")
@@ -75,7 +76,7 @@ def _compute(settings: dict[str, Any], inputs: Mapping[str, Path]) -> Found:
             for rounds in shown
         ],
         [
-            f"exact given X, over {settings['designs']} draws of X; linear between {settings['points']} shares and rows",
+            f"exact given X, over {settings['designs']} draws of X; linear between {settings['points']} shares",
             f"fixed rows settle below 2 v up to a share of {formulas.fixed_rows_share(bound):.3f} (large T)",
         ],
     )

@@ -21,7 +21,7 @@ from analysis.figure_style import INK
 from analysis.table_files import Table
 from analysis.theory.regression import editing_formulas, exact, formulas
 from analysis.theory.regression.looks import COLOURS, DASH_DOTTED, DASHED, DOTTED
-from analysis.theory.regression.settings import chosen, require_finite_mean, require_small_enough
+from analysis.theory.regression.settings import chosen, require_finite_mean, require_intervals, require_small_enough
 from analysis.theory.regression.simulate import mean_and_error, simulate
 from analysis.theory.regression.strategies import Edit, RandomMasks, Strategy, TheoremOne
 from analysis.theory.study import Found, Rows, Study
@@ -33,6 +33,7 @@ _TABLE_ROWS = 11
 
 
 def _settings(config: Config) -> dict[str, Any]:
+    require_intervals(config, "trials", "designs")
     for T in config.theory.sizes:
         require_finite_mean(config.theory.d, T, "theory.sizes")
         require_small_enough(config.theory.d, T, "theory.sizes")

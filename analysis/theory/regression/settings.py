@@ -22,6 +22,13 @@ def require_finite_mean(d: int, T: int, key: str = "theory.T") -> None:
     require(d + 1 < T, key, T, f"the mean error is infinite unless T > d + 1 (here {d + 1})")
 
 
+def require_intervals(config: Config, *keys: str) -> None:
+    """Refuse a single trial or draw of X, which has no standard error."""
+    for key in keys:
+        value = getattr(config.theory, key)
+        require(value >= 2, f"theory.{key}", value, "an interval needs at least 2")
+
+
 def require_small_enough(d: int, T: int, key: str = "theory.T") -> None:
     """Refuse what the exact engine for random masks has no memory for."""
     wanted = f"exact errors take min(T, d^2) T numbers, at most {_MOST_NUMBERS:.0e}; error / v changes little with T"

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.theory.regression.fresh_rows import fresh_rows_errors
 from analysis.theory.regression.strategies import AccumulateSubsample, Floats, State, Strategy
+from analysis.theory.regression.subsample import subsample_errors
 from toedit.console import Progress
 
 _BATCH_BYTES = 4 << 20
@@ -59,17 +61,14 @@ def simulate(
     """{strategy: error_RG}, the errors |Sigma^(1/2) (w - w*)|^2 of `generations` rounds after the fit on real data.
 
     `scale_d`: standard deviations of x (default 1). `X_Td`: the X of all trials (default: each its own). `fresh_X`: a
-    new X in every generation (not for edits). `measure="label_variance"`: instead of the
-    error, the mean square distance of the stored labels from the fit by s^2, (T - d) / T for real labels (not for
-    accumulate-subsample, nor with `fresh_X`).
-    `progress` advances by `weight` times the trial-rounds of all strategies. LinAlgError where T < d; at
-    T <= d + 1 the errors have no finite mean.
+    new X in every generation (BadConfiguration for edits). `measure="label_variance"`: instead of the error, the mean
+    square distance of the stored labels from the fit by s^2, (T - d) / T for real labels (ValueError for
+    accumulate-subsample and with `fresh_X`). `progress` advances by `weight` times the trial-rounds of all strategies.
+    LinAlgError where T < d; at T <= d + 1 errors have no finite mean.
     """
-    from analysis.theory.regression.fresh_rows import fresh_rows_errors
-    from analysis.theory.regression.subsample import subsample_errors
-
-    assert measure in MEASURES and (measure == "error" or not fresh_X), measure
     pooled = [name for name, strategy in strategies.items() if isinstance(strategy, AccumulateSubsample)]
+    if measure not in MEASURES or (measure != "error" and (fresh_X or pooled)):
+        raise ValueError(f"measure={measure}: one of {', '.join(MEASURES)}; label_variance needs rows that stay")
     others = {name: strategy for name, strategy in strategies.items() if name not in pooled}
     found = {name: np.empty((trials, generations + 1)) for name in strategies}
     done = 0

@@ -17,7 +17,7 @@ from analysis.figure_files import drawing
 from analysis.table_files import Table
 from analysis.theory.regression import formulas
 from analysis.theory.regression.looks import COLOURS, DASH_DOTTED, DASHED, MARKERS, finish_logarithmic, key
-from analysis.theory.regression.settings import chosen
+from analysis.theory.regression.settings import chosen, require_intervals
 from analysis.theory.regression.simulate import mean_and_error, simulate
 from analysis.theory.regression.strategies import Accumulate, AccumulateSubsample, Replace, Strategy
 from analysis.theory.regression.subsample import LEAST_ROWS
@@ -34,6 +34,7 @@ _STRATEGIES: dict[str, tuple[Strategy, Callable[[int], float], str]] = {
 
 
 def _settings(config: Config) -> dict[str, Any]:
+    require_intervals(config, "trials")
     theory = config.theory
     least, why = (2, "") if theory.fresh_X else (LEAST_ROWS, ", as samples repeat rows of X")
     wanted = f"T = m (d + 1) for these m: at least {least}{why}"

@@ -7,10 +7,11 @@ tokens and n that the model before it has drawn. With K below, for every n and f
 
     n <= epsilon^2 N^2 / (K - 2 epsilon^2 N)  keeps it below epsilon; any n does where N >= K / (2 epsilon^2).
 
-Status: derived here. Given p^(1), p^(m+1) - p^(1) is n / (N + n) times (draws - p^(1)), whose mean is p^(m) - p^(1) and
-whose noise is new in every generation. Coordinate i adds at most p_i (1 - p_i) / n of variance, so its geometric series
-ends at n p_i (1 - p_i) / (N (N + 2 n)); Jensen and Cauchy-Schwarz make that the bound with the `rigorous` K. The
-`sharp` K takes the mean of a Gaussian's absolute value, sqrt(2 / pi): an approximation, too large at small counts.
+Status: derived here (as `analysis.theory.next_token.drift_formulas`, for all contexts at once). Given p^(1),
+p^(m+1) - p^(1) is n / (N + n) times (draws - p^(1)), whose mean is p^(m) - p^(1) and whose noise is new each time.
+Coordinate i adds at most p_i (1 - p_i) / n of variance, so its geometric series ends at
+n p_i (1 - p_i) / (N (N + 2 n)); Jensen and Cauchy-Schwarz make that the bound with the `rigorous` K. The `sharp` K
+takes the mean of a Gaussian's absolute value, sqrt(2 / pi): an approximation, too large at small counts.
 
 Given a corpus, p^(1) and its support are known: nothing else is estimated. Over all corpora of its size the mean drift
 depends on the true support, which Chao's estimator (Chao 1984, bias-corrected) bounds from below.
@@ -67,9 +68,10 @@ def largest_share(need: ArrayLike, epsilon: float) -> Floats:
 def published_amount(real_C: ArrayLike, support_C: ArrayLike, epsilon: float) -> Floats:
     """Equation (11) of Seddik et al. 2024 (v1): 2 pi / e^2 min{s - 2, log(sqrt(2) pi N epsilon / (6 e s))}.
 
-    Status: valid and loose. It follows from the bound of their Theorem 3, leaves out the factor sqrt(n) of it, and is
-    negative unless N epsilon > 6 e s / (sqrt(2) pi); the amount grows with N^2, not with log N. How far the square root
-    reaches is ambiguous in print; this reading is the one that Theorem 3 gives.
+    Status: does not hold as printed. It leaves out the factor sqrt(n) of the bound in their Theorem 3, from which it
+    follows. What it allows is safe all the same, and very little: it is negative unless N epsilon exceeds
+    6 e s / (sqrt(2) pi), while the amount grows with N^2 and not with log N. How far the square root reaches is
+    ambiguous in print; this reading is the one that Theorem 3 gives.
     """
     real_C, support_C = np.asarray(real_C, np.float64), np.asarray(support_C, np.float64)
     logarithm_C = np.log(math.sqrt(2) * math.pi * real_C * epsilon / (6 * math.e * support_C))

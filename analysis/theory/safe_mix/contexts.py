@@ -1,6 +1,6 @@
 """The contexts of a corpus: how often each was seen, and which units followed it, document by document.
 
-Reads a corpus artifact, once. Contexts never cross documents. Memory: about 40 bytes a unit of the corpus while counts
+Reads a corpus artifact, once. Contexts never cross documents. Memory: about 120 bytes a unit of the corpus while counts
 are sorted, then 16 bytes for each different n-gram of a resampling unit.
 
 Shapes: D documents, N units (words, characters, bytes or tokens) of a corpus, P predicted units (those with a whole

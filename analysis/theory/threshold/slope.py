@@ -12,6 +12,7 @@ Shapes: S shares, R trials, G generations, B resamples.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +39,14 @@ class SlopeResult:
 
 
 def relaxation_generations(share: float) -> float:
-    """Generations in which the drift to the plateau falls by e: 1 / (2 (1 - share)), with real data kept.
+    """Generations in which the distance to the plateau falls by e with real data kept: 1 / (-2 ln share).
 
-    Status: derived here, for the partially synthetic next-token model with many real tokens; regression behaves alike.
+    Status: derived here, for the partially synthetic next-token model (`analysis.theory.next_token.drift_formulas`);
+    regression behaves alike.
     """
-    return np.inf if share >= 1 else 1 / (2 * (1 - share))
+    if share <= 0:
+        return 0.0
+    return np.inf if share >= 1 else -1 / (2 * math.log(share))
 
 
 def slopes(metric_SRG: Floats) -> Floats:

@@ -24,13 +24,14 @@ import numpy as np
 
 from analysis.intervals import student, wilson
 from analysis.table_files import Table
+from analysis.theory.next_token.distributions import zipf
 from analysis.theory.study import Found, Rows, Study
 from analysis.theory.threshold.estimate import LEVEL, Threshold
 from analysis.theory.threshold.irreversibility import Irreversibility, irreversibility
 from analysis.theory.threshold.runs_file import read_runs
 from analysis.theory.threshold.slope import SlopeResult, relaxation_generations, slope_threshold, slopes
 from analysis.theory.threshold.tolerance import tolerance_threshold
-from analysis.theory.threshold.toys import Runs, Toy, run, settled_at, zipf
+from analysis.theory.threshold.toys import Runs, Toy, run, settled_at
 from toedit.config import Config
 from toedit.console import Progress
 from toedit.errors import BadConfiguration, MissingInput
@@ -81,7 +82,7 @@ def _cases(settings: dict[str, Any]) -> dict[str, Runs]:
     if "path" in settings:
         runs = read_runs(Path(settings["path"]), *(settings[key] for key in _FILE_KEYS))
         return {settings["metric"] or Path(settings["path"]).stem: runs}
-    sizes = (settings["d"], settings["T"], zipf(settings["support"]), settings["real"])
+    sizes = (settings["d"], settings["T"], zipf(settings["support"], 1.0), settings["real"])
     toy = Toy(*sizes, settings["generations"], settings["trials"], settings["seed"])
     work = len(settings["cases"]) * len(set(settings["shares"])) * toy.trials * toy.generations
     with Progress("toy models", work, "trial-generations") as progress:

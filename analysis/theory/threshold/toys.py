@@ -26,9 +26,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
+from analysis.theory.next_token.simulate import models
 from analysis.theory.threshold.estimate import Floats
 from toedit.console import Progress
 from toedit.errors import BadConfiguration
@@ -66,12 +68,6 @@ def settled(share: float) -> float:
 def settled_at(kappa: float) -> float:
     """The share at which that is kappa, (kappa - 1) / (2 - kappa); infinite for kappa >= 1.5. Status: derived here."""
     return np.inf if kappa >= 1.5 else (kappa - 1) / (2 - kappa)
-
-
-def zipf(support: int) -> Floats:
-    """Probabilities as 1 / rank."""
-    weight_V = 1 / np.arange(1, support + 1)
-    return weight_V / weight_V.sum()
 
 
 def run(case: str, shares: list[float], toy: Toy, progress: Progress) -> Runs:
@@ -157,15 +153,11 @@ def _regression_replaced(share: float, toy: Toy) -> tuple[Floats, Floats]:
 
 
 def _next_token_kept(share: float, toy: Toy) -> tuple[Floats, Floats]:
-    real_RV = np.random.default_rng([toy.seed, 0]).multinomial(toy.real, toy.p_V, size=toy.trials).astype(np.float64)
-    fake = np.random.default_rng([toy.seed, 1])
-    synthetic, kept = _synthetic(toy.real, share), 0.0 if share >= 1 else 1.0
-    model_RV = real_RV / toy.real
-    error = [_distance(model_RV, toy)]
-    for _ in range(toy.generations - 1):
-        model_RV = (kept * real_RV + fake.multinomial(synthetic, model_RV)) / (kept * toy.real + synthetic)
-        error.append(_distance(model_RV, toy))
-    return np.stack(error, axis=1), error[0] if kept else error[-1]
+    strategy = "fully_synthetic" if share >= 1 else "partially_synthetic"
+    p_RV = np.broadcast_to(toy.p_V, (toy.trials, len(toy.p_V)))
+    found = models(strategy, p_RV, _synthetic(toy.real, share), toy.real, toy.seed)
+    error = [_distance(model_RV, toy) for model_RV in islice(found, toy.generations)]
+    return np.stack(error, axis=1), error[-1] if share >= 1 else error[0]
 
 
 def _next_token_replaced(share: float, toy: Toy) -> tuple[Floats, Floats]:

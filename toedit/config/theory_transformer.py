@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from toedit.config.checks import require, require_one_of
 
-PANELS = ("l1", "bits_per_byte", "loss", "rare_loss", "rare_recall", "entropy", "eligible", "changed")
+PANELS = ("l1", "l1_to_real", "bits_per_byte", "excess", "loss", "rare_loss", "rare_recall", "entropy", "eligible",
+          "changed")  # fmt: skip
 """What is measured of a generation and can be drawn."""
 _REGIMES = ("real", "replace", "accumulate", "accumulate_subsample", "edit_once", "edit_fixed", "edit_reestimated")
 
@@ -48,7 +49,7 @@ class TransformerStudyConfig:
     """An n-gram of the held-out text is rare where the real text that is trained on has it 1 to so many times."""
     margin: float = 0.05
     """Bits per byte: change over all generations below which a regime counts as stable (two one-sided tests)."""
-    panels: list[str] = field(default_factory=lambda: ["bits_per_byte", "l1", "rare_recall", "changed"])
+    panels: list[str] = field(default_factory=lambda: ["bits_per_byte", "excess", "l1", "rare_recall", "changed"])
     """What the figure shows by generation."""
     curves: bool = True
     """Draw the validation loss of every training, a panel a regime."""

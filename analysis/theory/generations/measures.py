@@ -84,6 +84,8 @@ def yardstick(
     generator = np.random.default_rng([seed, settings["contexts"]])
     places = np.flatnonzero(text.held_out.token_T != text.end)
     place_P = np.sort(generator.choice(places, min(settings["contexts"], len(places)), replace=False))
+    reference = trained(text, text.reference, settings).with_discount(settings["measuring_discount"])
+    held_out = _of_text(text.held_out, text, reference, settings["documents"], generator)
     sure_P = np.empty(0, np.int64)
     if p is not None:
         logprob_T = model.log_probabilities(first)
@@ -91,7 +93,6 @@ def yardstick(
         sure_T = (logprob_T >= np.log(p)) & (logprob_T < -1e-12) & (first.token_T != text.end)
         sure = np.flatnonzero(sure_T)
         sure_P = np.sort(generator.choice(sure, min(settings["contexts"], len(sure)), replace=False))
-    reference = trained(text, text.reference, settings).with_discount(settings["measuring_discount"])
     return Yardstick(
         text=text,
         settings=settings,
@@ -102,7 +103,7 @@ def yardstick(
         sure_P=sure_P,
         sure_law_PV=model.laws(first, sure_P),
         first=first,
-        held_out=_of_text(text.held_out, text, reference, settings["documents"], generator),
+        held_out=held_out,
     )
 
 

@@ -16,8 +16,10 @@ from analysis.figure_style import QUIET
 from analysis.theory.study import Found
 
 LABELS = {
-    "l1": r"L1 distance to generation 1's laws",
+    "l1": "L1 distance to generation 1's laws",
+    "l1_to_real": "L1 distance to regime real's laws",
     "bits_per_byte": "bits per byte, held-out text",
+    "excess": "bits per byte above regime real",
     "loss": "loss, nats a token, held-out text",
     "rare_loss": "loss at rare n-grams, nats a token",
     "rare_recall": "rare n-grams left in the text",
@@ -55,9 +57,9 @@ def _rows(panels: list[str]) -> int:
     return -(-len(panels) // max(_columns(len(panels)), 1))
 
 
-def _grid(part: Any, count: int) -> list[Any]:
+def _grid(part: Any, count: int, share: bool = False) -> list[Any]:
     columns = _columns(count)
-    axes = part.subplots(-(-count // columns), columns, squeeze=False).ravel()
+    axes = part.subplots(-(-count // columns), columns, squeeze=False, sharey=share).ravel()
     for unused in axes[count:]:
         unused.set_axis_off()
     return list(axes[:count])
@@ -98,7 +100,7 @@ def _draw_curves(part: Any, found: Found, regimes: list[str]) -> None:
         if row["step"] is not None:
             by_step = loss.setdefault((row["regime"], row["generation"]), {})
             by_step.setdefault(row["step"], []).append(row["value"])
-    all_axes = _grid(part, len(regimes))
+    all_axes = _grid(part, len(regimes), share=True)
     ticks = _round_steps({step for by_step in loss.values() for step in by_step})
     for axes, regime in zip(all_axes, regimes, strict=True):
         for generation in range(1, last + 1):
@@ -109,7 +111,6 @@ def _draw_curves(part: Any, found: Found, regimes: list[str]) -> None:
         axes.set(xscale="log", xlabel="step")
         axes.set_xticks(ticks, [f"{step:,}" for step in ticks])
         axes.set_xticks([], minor=True)
-        axes.sharey(all_axes[0])
     all_axes[0].set_ylabel("validation loss, nats a token")
     bar = part.colorbar(
         ScalarMappable(norm, shades), ax=all_axes, ticks=range(1, last + 1, max(last // 5, 1)), aspect=30

@@ -187,6 +187,7 @@ def run(composed: Any) -> None:
 
 def run_point(composed: Any) -> dict[str, str]:
     """Run the stage that the configuration names, or else its experiment; return its row."""
+    command.STAGES.update(STAGES)  # where a launcher runs this point in a process of its own
     config = command.build_config(composed)
     name = "experiment" if config.stage.name is None and config.experiment.name else config.stage.name
     return command.run_stage(command.stage_module(name), config)

@@ -131,6 +131,19 @@ def test_a_sweep_scores_once_and_ends_with_a_table(corpus_file, small_prior, tmp
     assert len(by_size) == 3 and by_size[0] <= by_size[1] <= by_size[2]
 
 
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_launchers_of_hydra_run_a_sweep_and_its_failures(launcher, corpus_file, small_prior, tmp_path):
+    """Points in processes of their own: scored once, the same artifacts, the same closing table."""
+    sweep = ["-m", "stage=edit", *own_inputs(corpus_file, small_prior), "edit.k=4,100,8"]
+    run = run_command(*sweep, f"hydra/launcher={launcher}", cwd=tmp_path, expect=2)
+    table = [line.split() for line in run.stdout.splitlines()[-3:]]
+    assert [row[-1] for row in table] == ["ok", "(2)", "ok"] and table[1][0] == "100"
+    assert len(list((tmp_path / "artifacts" / "scores").iterdir())) == 1
+    alone = run_command(*sweep, cwd=tmp_path, expect=2)
+    assert alone.stdout.splitlines()[-3:] == run.stdout.splitlines()[-3:]
+    assert len(list((tmp_path / "artifacts" / "edited_corpus").iterdir())) == 2
+
+
 def test_a_failed_point_does_not_stop_a_sweep(corpus_file, small_prior, tmp_path):
     run = run_command(
         "-m", "stage=edit", *own_inputs(corpus_file, small_prior), "edit.k=8,100,4", cwd=tmp_path, expect=2

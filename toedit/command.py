@@ -238,7 +238,7 @@ def close_sweep(folder: Path) -> int:
         [
             [
                 *(_value(point["overrides"], key) for key in varied),
-                *(point["row"].get(column, "") for column in columns),
+                *(point["row"].get(column) or _value_of_last(point["overrides"], column) for column in columns),
                 f"failed ({point['code']})" if point["code"] else "ok",
             ]
             for point in points
@@ -261,3 +261,9 @@ def _varied(overrides: Sequence[Sequence[str]], columns: Sequence[str]) -> list[
 
 def _value(overrides: Sequence[str], key: str) -> str:
     return next((override.partition("=")[2] for override in overrides if override.partition("=")[0] == key), "")
+
+
+def _value_of_last(overrides: Sequence[str], name: str) -> str:
+    """The value of the override whose key ends in `name`: a failed point has no row to say it."""
+    ends = (override.partition("=") for override in overrides)
+    return next((value for key, _, value in ends if key.rpartition(".")[2] == name), "")

@@ -10,7 +10,7 @@ import pytest
 from conftest import run_command, write_jsonl
 
 from analysis.theory.generations import chains, prediction, regimes, stage, trends
-from analysis.theory.generations.measures import measure, of_the_edit, trained, yardstick
+from analysis.theory.generations.measures import loss_of, measure, of_the_edit, trained, yardstick
 from analysis.theory.generations.ngram_model import Documents
 from analysis.theory.generations.regimes import EDITING, MATCHED, Arm, Chain, arms, real_text
 from analysis.theory.generations.text import RealText, joined, read_text, taken
@@ -208,6 +208,25 @@ def test_measures_are_what_they_say(text):
     step(chain)
     after = measure(yard, chain)
     assert after["tv_to_first"] > 0.05 and set(after) == set(found) and np.isfinite(list(after.values())).all()
+
+
+def test_what_the_real_text_that_is_left_brings_back(text):
+    """All of it brings back the first loss; the kept half what that half alone gives; none of it nothing."""
+    settings = {**asdict(GenerationsConfig(**SMALL)), "generations": 2, "seed": 0}
+    values = {}
+    for arm in (Arm("same_text"), Arm("real_share", 0.5), Arm("real_share", 0.0), Arm("replace"), Arm("accumulate")):
+        rows, _ = chains.run(arm, 0, text, settings, [], lambda: None)
+        values[arm.name] = {(row["metric"], row["generation"]): row["value"] for row in rows}
+    assert ("recovered_loss", 2) not in values.pop("accumulate")
+    recovered = {name: found["recovered_loss", 2] for name, found in values.items()}
+    assert recovered["same_text"] == values["same_text"]["loss", 0]
+    for nothing_left in ("real_share 0", "replace"):
+        assert recovered[nothing_left] == values[nothing_left]["loss", 2] > recovered["same_text"]
+    chain = chain_of(text, "real_share", 0.5)
+    yard = yardstick(text, chain.first, chain.model, chain.settings, 0, None)
+    half = taken(chain.first, np.arange(len(chain.first)), 750)
+    assert recovered["real_share 0.5"] == loss_of(yard, trained(text, half, chain.settings))
+    assert recovered["same_text"] < recovered["real_share 0.5"] < recovered["replace"]
 
 
 # --- the discrete theory ----------------------------------------------------------------------------------------------

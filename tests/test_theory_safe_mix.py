@@ -200,5 +200,3 @@ def test_the_whole_command(tmp_path):
     assert {row["part"] for row in rows} == {"context", "corpus"}
     assert json.loads((tmp_path / "done" / "summary.json").read_text())["corpus"]["resampling_units"] == 60
     assert all((tmp_path / "done" / f"safe_mix.{kind}").stat().st_size > 1000 for kind in ("png", "pdf", "svg"))
-    bad = run_command("stage=theory", "theory=safe_mix", "theory.safe_mix.epsilon=[3]", cwd=tmp_path, expect=2)
-    assert bad.stderr.strip().splitlines()[-1].count("theory.safe_mix.epsilon") == 1 and "Traceback" not in bad.stderr

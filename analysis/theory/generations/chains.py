@@ -8,9 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from analysis.theory.generations.measures import Measured, measure, of_the_edit, trained, yardstick
+from analysis.theory.generations.measures import (
+    Measured,
+    Yardstick,
+    loss_of,
+    measure,
+    of_the_edit,
+    trained,
+    yardstick,
+)
 from analysis.theory.generations.prediction import predicted
-from analysis.theory.generations.regimes import EDITING, REGIMES, Arm, Chain, real_text
+from analysis.theory.generations.regimes import EDITING, RECOVERING, REGIMES, Arm, Chain, real_left, real_text
 from analysis.theory.generations.text import RealText
 
 Rows = list[dict[str, Any]]
@@ -43,7 +51,18 @@ def run(
         rows += _rows(chain, own)
         changed.append(chain.edited.changed if chain.edited else 0)
         finished()
+    rows += _rows(chain, _recovered(chain, yard, measured["loss"]))
     return rows, changed
+
+
+def _recovered(chain: Chain, yard: Yardstick, last: float) -> Measured:
+    """The loss of a model trained, in the end, on the real text that is left; where none is, the last model's."""
+    if chain.arm.regime not in RECOVERING:
+        return {}
+    left = real_left(chain)
+    if left is None:
+        return {"recovered_loss": last}
+    return {"recovered_loss": loss_of(yard, trained(chain.text, left, yard.settings))}
 
 
 def _rows(chain: Chain, measured: Measured) -> Rows:

@@ -24,14 +24,14 @@ from analysis.theory.generations.trends import student_quantile
 from analysis.theory.study import Found
 
 _CHANGES = {
-    "loss": "loss, nats",
-    "rare_token_recall": "rare tokens held, share",
-    "rare_bigram_recall": "rare bigrams held, share",
-    "predictive_entropy": "entropy of the law, nats",
+    "loss": "loss, nats a token",
+    "rare_token_recall": "rare tokens held",
+    "rare_bigram_recall": "rare bigrams held",
+    "predictive_entropy": "entropy of law, nats",
 }
 """Drawn as changes since generation 0, seed by seed: seeds differ in the text that they begin with."""
-_OF_ALL = {**_CHANGES, "ks": "KS distance to held-out text"}
-_OF_WRITTEN = {**_OF_ALL, "distinct_2": "distinct pairs of tokens, share"}
+_OF_ALL = {**_CHANGES, "ks": "KS distance to held-out"}
+_OF_WRITTEN = {**_OF_ALL, "distinct_2": "distinct pairs, share"}
 _OF_EDITED = {
     **{metric: label for metric, label in _OF_ALL.items() if metric != "rare_token_recall"},
     "eligible": "eligible tokens, share",
@@ -77,7 +77,7 @@ def _arm(name: str) -> Arm:
 
 
 def _panel(panel: Any, metric: str, label: str, arms: Sequence[Arm], values: Values) -> None:
-    panel.set_title(f"{label}, change" if metric in _CHANGES else label, fontsize=9)
+    panel.set_title(f"{label}: change" if metric in _CHANGES else label, fontsize=9)
     for index, arm in enumerate(arms):
         value_SG1 = values.get((arm.name, metric))
         if value_SG1 is None:
@@ -90,7 +90,8 @@ def _panel(panel: Any, metric: str, label: str, arms: Sequence[Arm], values: Val
         half_G = _half_width(value_SG1[:, shown])
         style = {"color": colour, "marker": marker, "markersize": 3, "linewidth": 1.1, "markevery": 1 + len(shown) // 7}
         panel.plot(shown, mean_G, label=arm.regime if arm.regime in EDITING else arm.name, **style)
-        panel.fill_between(shown, mean_G - half_G, mean_G + half_G, color=colour, alpha=0.2, linewidth=0)
+        low_G = mean_G - half_G if metric in _CHANGES else np.maximum(mean_G - half_G, 0)  # the others are not negative
+        panel.fill_between(shown, low_G, mean_G + half_G, color=colour, alpha=0.2, linewidth=0)
         predicted_SG1 = values.get((arm.name, f"{metric}_predicted"))
         if predicted_SG1 is not None:
             at = np.flatnonzero(~np.isnan(predicted_SG1[0]))

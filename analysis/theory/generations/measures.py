@@ -5,6 +5,8 @@
     bits_per_byte        the same by the bytes of that text
     predictive_entropy   mean entropy of the model's law of the next token, nats, at fixed places of held-out text
     tv_to_first          mean total variation between that law and model 0's, at the same places
+    recovered_loss       the loss after training, in the end, on the real text that is left: once a run, for the
+                         regimes from no synthetic text to nothing else
     tv_where_sure        the same where model 0 was sure (P >= p) in generation 0's text; edits alone
 
     of the text that it was trained on (of as many tokens of it, where it has more)
@@ -84,6 +86,8 @@ def yardstick(
     generator = np.random.default_rng([seed, settings["contexts"]])
     places = np.flatnonzero(text.held_out.token_T != text.end)
     place_P = np.sort(generator.choice(places, min(settings["contexts"], len(places)), replace=False))
+    reference = trained(text, text.reference, settings).with_discount(settings["measuring_discount"])
+    held_out = _of_text(text.held_out, text, reference, settings["documents"], generator)
     sure_P = np.empty(0, np.int64)
     if p is not None:
         logprob_T = model.log_probabilities(first)
@@ -91,7 +95,6 @@ def yardstick(
         sure_T = (logprob_T >= np.log(p)) & (logprob_T < -1e-12) & (first.token_T != text.end)
         sure = np.flatnonzero(sure_T)
         sure_P = np.sort(generator.choice(sure, min(settings["contexts"], len(sure)), replace=False))
-    reference = trained(text, text.reference, settings).with_discount(settings["measuring_discount"])
     return Yardstick(
         text=text,
         settings=settings,
@@ -102,7 +105,7 @@ def yardstick(
         sure_P=sure_P,
         sure_law_PV=model.laws(first, sure_P),
         first=first,
-        held_out=_of_text(text.held_out, text, reference, settings["documents"], generator),
+        held_out=held_out,
     )
 
 
@@ -123,16 +126,22 @@ def of_the_edit(chain: Chain) -> Measured:
     return {metric: count / tokens for metric, count in rates.items() if count is not None}
 
 
-def _of_the_model(yard: Yardstick, model: NGramModel) -> Measured:
+def loss_of(yard: Yardstick, model: NGramModel) -> float:
+    """Nats a token of held-out text."""
     held_out = yard.text.held_out
     smoothed = model.with_discount(yard.settings["measuring_discount"])
     is_text_T = held_out.token_T != yard.text.end
-    nats = -float(smoothed.log_probabilities(held_out)[is_text_T].sum())
+    return -float(smoothed.log_probabilities(held_out)[is_text_T].mean())
+
+
+def _of_the_model(yard: Yardstick, model: NGramModel) -> Measured:
+    held_out, loss = yard.text.held_out, loss_of(yard, model)
+    nats = loss * int((held_out.token_T != yard.text.end).sum())
     law_PV = model.laws(held_out, yard.place_P)
     with np.errstate(divide="ignore"):
         log_PV = np.where(law_PV > 0, np.log(law_PV), 0.0)
     return {
-        "loss": nats / int(is_text_T.sum()),
+        "loss": loss,
         "bits_per_byte": nats / np.log(2) / yard.text.held_out_bytes,
         "predictive_entropy": float(-(law_PV * log_PV).sum(axis=1).mean()),
         "tv_to_first": _total_variation(yard.law_PV, law_PV),

@@ -129,8 +129,7 @@ def accumulate_subsample(chain: Chain) -> Documents:
 
 
 def real_share(chain: Chain) -> Documents:
-    assert chain.arm.number is not None
-    kept = taken(chain.first, np.arange(len(chain.first)), round(chain.arm.number * chain.first.tokens))
+    kept = _kept(chain)
     return joined([kept, chain.writes(chain.first.tokens - kept.tokens)])
 
 
@@ -173,6 +172,8 @@ SHARED = ("real_share",)
 """One arm a share."""
 MATCHED = ("random_tokens", "random_at_eligible")
 """Controls that change as many tokens as edit_own_prior."""
+RECOVERING = ("same_text", "real_share", "replace")
+"""From no synthetic text to nothing else: after them it is asked what the real text that is left brings back."""
 EDITING = ("edit_once", "edit_fixed_prior", "edit_own_prior", *MATCHED)
 """One arm a p."""
 
@@ -186,6 +187,15 @@ def arms(settings: Mapping[str, Any]) -> list[Arm]:
     return found
 
 
+def real_left(chain: Chain) -> Documents | None:
+    """The real text that is still there to train on after the last generation; None where there is none, or a regime
+    is about something else."""
+    if chain.arm.regime == "same_text":
+        return chain.first
+    kept = _kept(chain) if chain.arm.regime == "real_share" else None
+    return kept if kept is not None and kept.tokens else None
+
+
 # --- what they share --------------------------------------------------------------------------------------------------
 
 
@@ -193,6 +203,12 @@ def real_text(text: RealText, tokens: int, seed: int, generation: int) -> Docume
     """As many tokens of the pool, passages drawn without replacement."""
     order_D = np.random.default_rng([seed, _POOL, generation]).permutation(len(text.pool))
     return taken(text.pool, order_D, tokens)
+
+
+def _kept(chain: Chain) -> Documents:
+    """That share of generation 0's text, the same in every generation."""
+    assert chain.arm.number is not None
+    return taken(chain.first, np.arange(len(chain.first)), round(chain.arm.number * chain.first.tokens))
 
 
 def _edit(chain: Chain, prior: NGramModel) -> Documents:

@@ -76,7 +76,7 @@ def _draw_curves(axis: Any, rows: Rows, epsilons: list[float]) -> None:
     axis.set_xlabel("synthetic share of the training data, %")
     axis.set_ylabel("tokens within ε, %")
     axis.set_title("whole corpus (dashed: rigorous)", fontsize=9.5, loc="left")
-    axis.legend(frameon=False, fontsize=7.5)
+    axis.legend(framealpha=0.85, edgecolor="none", fontsize=7.5, loc="center right")
 
 
 def _draw_any(axis: Any, rows: Rows, epsilons: list[float]) -> None:

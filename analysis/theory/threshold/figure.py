@@ -57,7 +57,7 @@ def _draw_panel(axis: Any, rows: Rows, measure: str, threshold: str) -> None:
     if measure == "slope":
         axis.axhline(0, color=QUIET, linewidth=0.6)
     if measure == "level":
-        if min(low) > 0:
+        if min(low) > 0 and max(high) > 5 * min(low):
             axis.set_yscale("log")
         (limit,) = [row["value"] for row in rows if row["measure"] == "limit"]
         axis.axhline(limit, color=QUIET, linewidth=0.9, linestyle=(0, (4, 2)))

@@ -87,7 +87,7 @@ def _share(regime: str, share_of: Mapping[str, float]) -> float | None:
     if regime in share_of:
         return float(share_of[regime])
     match = re.fullmatch(r"real_share ([0-9.]+)", regime)
-    return 1 - float(match[1]) if match else NAMED.get(regime)
+    return round(1 - float(match[1]), 12) if match else NAMED.get(regime)
 
 
 def _array(values: Values, path: Path, least: int = 4) -> tuple[list[float], np.ndarray]:

@@ -163,17 +163,27 @@ def _thresholds(one: Estimated) -> dict[str, Any]:
 
 
 def _table(estimated: list[Estimated], settings: dict[str, Any]) -> Table:
+    columns = ["case", "shares", "slope > 0", "below it at most", "slope", f"level > {settings['kappa']:g} x baseline"]
+    has_recovery = any(one.recovery is not None for one in estimated)
     lines = []
     for one in estimated:
-        found = _found(one)
-        cells = [_said(found[name]) if name in found else "" for name in ("slope", "tolerance", "irreversibility")]
-        point = _number(found["change_point"].value) if "change_point" in found else ""
-        most, share_S = one.slope.slope_S[-1], one.runs.share_S
-        at = f"{most:.2g} at {share_S[-1]:g}"
-        lines.append([one.case, f"{share_S[1]:g} .. {share_S[-1]:g}", *cells, point, at])
-    columns = ["case", "shares", "slope > 0", f"level > {settings['kappa']:g} x baseline", "half do not recover",
-               "change point", "slope"]  # fmt: skip
-    return Table("The synthetic share beyond which collapse sets in", columns, lines, _notes(estimated, settings))
+        found, share_S = _found(one), one.runs.share_S
+        line = [one.case, f"{share_S[1]:g} .. {share_S[-1]:g}", _said(found["slope"]), _slopes_below(one)]
+        line += [f"{one.slope.slope_S[-1]:.2g} at {share_S[-1]:g}", _said(found["tolerance"])]
+        if has_recovery:
+            line += [_said(found["irreversibility"]), _number(found["change_point"].value)]
+        lines.append(line)
+    more = ["half do not recover", "change point"] if has_recovery else []
+    return Table(
+        "The synthetic share beyond which collapse sets in", [*columns, *more], lines, _notes(estimated, settings)
+    )
+
+
+def _slopes_below(one: Estimated) -> str:
+    """The largest upper end of the slopes' intervals at shares below the threshold, with Student's interval."""
+    is_below_S = (one.runs.share_S > 0) & (one.runs.share_S < one.slope.threshold.value)
+    ends = [student(slope_R.tolist()) for slope_R in slopes(one.runs.metric_SRG[is_below_S])]
+    return f"{max(end[1] if end else 0.0 for end in ends):.2g}" if ends else ""
 
 
 def _notes(estimated: list[Estimated], settings: dict[str, Any]) -> list[str]:
@@ -181,26 +191,36 @@ def _notes(estimated: list[Estimated], settings: dict[str, Any]) -> list[str]:
     notes = [
         f"{trials} trials of {generations} generations. In brackets 95 % intervals; none: nowhere on the grid, which "
         "is a result.",
-        "slope > 0: rising over the last half of the generations, one-sided, Holm's correction. Level: mean of the "
-        "last quarter. Change point: of the irreversible fraction.",
-        f"Half do not recover: retrained on the real data that are left, half of the trials stay {settings['delta']:g} "
-        "baselines above their beginning.",
+        "slope > 0: rising over the last half of the generations, one-sided, Holm's correction. Below it at "
+        "most: the largest slope that the shares below may have (95 %).",
+        "Level: mean of the last quarter.",
     ]
-    if "path" in settings:
-        return notes
-    expected = settled_at(settings["kappa"])
-    slow = [share for share in settings["shares"] if share < 1 and 6 * relaxation_generations(share) > generations]
-    if slow:
+    if any(one.recovery is not None for one in estimated):
+        notes[-1] += " Change point: of the irreversible fraction."
         notes.append(
-            f"With real data kept, shares of {min(slow):g} and more are still on their way to a plateau in the last "
-            f"half: raise theory.generations to {np.ceil(6 * relaxation_generations(max(slow))):.0f}."
+            f"Half do not recover: retrained on the real data that are left, half of the trials stay "
+            f"{settings['delta']:g} baselines above their beginning."
         )
-    return [
-        *notes,
-        "Expected with real data kept, for large samples: no slope below share 1; level "
-        + (f"above the limit from share {expected:.3g} on." if np.isfinite(expected) else "never above the limit.")
-        + " Expected with real data replaced: a slope at every share.",
-    ]
+    if settings.get("worse") == "down":
+        notes.append("Less is worse: values are negated, and the limit is the baseline divided by kappa.")
+    shares = estimated[0].runs.share_S
+    slow_S = shares[(shares < 1) & np.array([6 * relaxation_generations(share) > generations for share in shares])]
+    if len(slow_S):
+        wanted = np.ceil(6 * relaxation_generations(float(slow_S[-1])))
+        notes.append(
+            f"Where real data are kept, shares of {slow_S[0]:g} and more are still on their way to a plateau in the "
+            f"last half; {wanted:.0f} generations would show it."
+        )
+    return notes if "path" in settings else [*notes, _expected(settings["kappa"])]
+
+
+def _expected(kappa: float) -> str:
+    share = settled_at(kappa)
+    level = f"above the limit from share {share:.3g} on" if np.isfinite(share) else "never above the limit"
+    return (
+        f"Expected with real data kept, for large samples: no slope below share 1; level {level}. "
+        "Expected with real data replaced: a slope at every share."
+    )
 
 
 def _said(threshold: Threshold) -> str:

@@ -25,7 +25,7 @@ Shapes: S shares, R trials, G generations, T rows, d dimensions, V tokens.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -34,6 +34,11 @@ from analysis.theory.next_token.simulate import models
 from analysis.theory.threshold.estimate import Floats
 from toedit.console import Progress
 from toedit.errors import BadConfiguration
+
+_REAL, _KEPT, _REPLACED = range(3)
+"""Streams of random numbers."""
+_NUMBERS = 4_000_000
+"""Of the largest arrays of a batch of trials."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ class Toy:
     generations: int
     trials: int
     seed: int
+    batch: int = 0
+    """Of trials, which fit memory together."""
+
+    def random(self, purpose: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.batch, purpose])
 
 
 def settled(share: float) -> float:
@@ -83,12 +93,17 @@ def run(case: str, shares: list[float], toy: Toy, progress: Progress) -> Runs:
         "next_token_replaced": _next_token_replaced,
     }
     share_S = sorted(set(shares))
-    found = []
-    for share in share_S:
-        found.append(simulate[case](share, toy))
-        progress.advance(toy.trials * toy.generations, case)
-    metrics, recovered = zip(*found, strict=True)
-    return Runs(np.array(share_S), np.stack(metrics), np.stack(recovered))
+    numbers = toy.T * (toy.d + 8) if case.startswith("regression") else 8 * len(toy.p_V)
+    rows = max(_NUMBERS // numbers, 1)
+    metric_SRG = np.empty((len(share_S), toy.trials, toy.generations))
+    recovered_SR = np.empty((len(share_S), toy.trials))
+    for batch, start in enumerate(range(0, toy.trials, rows)):
+        part = slice(start, min(start + rows, toy.trials))
+        small = replace(toy, trials=part.stop - part.start, batch=batch)
+        for number, share in enumerate(share_S):
+            metric_SRG[number, part], recovered_SR[number, part] = simulate[case](share, small)
+            progress.advance(small.trials * toy.generations, case)
+    return Runs(np.array(share_S), metric_SRG, recovered_SR)
 
 
 def _synthetic(real: int, share: float) -> int:
@@ -97,18 +112,13 @@ def _synthetic(real: int, share: float) -> int:
 
 def _regression_kept(share: float, toy: Toy) -> tuple[Floats, Floats]:
     """(metric_RG, recovered_R); in d dimensions: only X'X and X'E of real and synthetic rows matter."""
-    real, fake = np.random.default_rng([toy.seed, 0]), np.random.default_rng([toy.seed, 1])
-    synthetic = _synthetic(toy.T, share)
+    real, fake = toy.random(_REAL), toy.random(_KEPT)
     X_RTd, E_RT = real.standard_normal((toy.trials, toy.T, toy.d)), real.standard_normal((toy.trials, toy.T))
     square_Rdd, pull_Rd = X_RTd.swapaxes(1, 2) @ X_RTd, np.einsum("rtd,rt->rd", X_RTd, E_RT)
     first_Rd = delta_Rd = np.linalg.solve(square_Rdd, pull_Rd[..., None])[..., 0]
     kept = 0.0 if share >= 1 else 1.0
-    added_Rdd = np.zeros_like(square_Rdd)
-    root_Rdd = added_Rdd
-    if synthetic:
-        new_Rnd = fake.standard_normal((toy.trials, synthetic, toy.d))
-        added_Rdd = new_Rnd.swapaxes(1, 2) @ new_Rnd
-        root_Rdd = _root(added_Rdd)
+    root_Rdd = _root(_synthetic(toy.T, share), toy, fake)
+    added_Rdd = root_Rdd @ root_Rdd.swapaxes(1, 2)
     inverse_Rdd = np.linalg.inv(kept * square_Rdd + added_Rdd)
     error = [(delta_Rd**2).sum(axis=1)]
     for _ in range(toy.generations - 1):
@@ -121,15 +131,21 @@ def _regression_kept(share: float, toy: Toy) -> tuple[Floats, Floats]:
     return np.stack(error, axis=1) / unit, recovered_R / unit
 
 
-def _root(square_Rdd: Floats) -> Floats:
-    """A with A A' = X'X, also where there are fewer rows than dimensions."""
-    value_Rd, vector_Rdd = np.linalg.eigh(square_Rdd)
-    return vector_Rdd * np.sqrt(np.maximum(value_Rd, 0))[:, None, :]
+def _root(rows: int, toy: Toy, generator: np.random.Generator) -> Floats:
+    """A with A A' = X'X for `rows` rows of X, however many: Bartlett's decomposition of the Wishart law."""
+    if rows < toy.d:
+        root_Rdd = np.zeros((toy.trials, toy.d, toy.d))
+        root_Rdd[:, :, :rows] = generator.standard_normal((toy.trials, toy.d, rows))
+        return root_Rdd
+    root_Rdd = np.tril(generator.standard_normal((toy.trials, toy.d, toy.d)), -1)
+    diagonal = np.arange(toy.d)
+    root_Rdd[:, diagonal, diagonal] = np.sqrt(generator.chisquare(rows - diagonal, size=(toy.trials, toy.d)))
+    return root_Rdd
 
 
 def _regression_replaced(share: float, toy: Toy) -> tuple[Floats, Floats]:
     """The same; residuals of the labels: R <- (I - M Q) R + M E."""
-    real, fake = np.random.default_rng([toy.seed, 0]), np.random.default_rng([toy.seed, 2])
+    real, fake = toy.random(_REAL), toy.random(_REPLACED)
     X_RTd, E_RT = real.standard_normal((toy.trials, toy.T, toy.d)), real.standard_normal((toy.trials, toy.T))
     inverse_Rdd = np.linalg.inv(X_RTd.swapaxes(1, 2) @ X_RTd)
     residual_RT, is_real_RT = E_RT.copy(), np.ones(E_RT.shape, bool)
@@ -155,14 +171,14 @@ def _regression_replaced(share: float, toy: Toy) -> tuple[Floats, Floats]:
 def _next_token_kept(share: float, toy: Toy) -> tuple[Floats, Floats]:
     strategy = "fully_synthetic" if share >= 1 else "partially_synthetic"
     p_RV = np.broadcast_to(toy.p_V, (toy.trials, len(toy.p_V)))
-    found = models(strategy, p_RV, _synthetic(toy.real, share), toy.real, toy.seed)
+    found = models(strategy, p_RV, _synthetic(toy.real, share), toy.real, toy.seed, batch=toy.batch)
     error = [_distance(model_RV, toy) for model_RV in islice(found, toy.generations)]
     return np.stack(error, axis=1), error[-1] if share >= 1 else error[0]
 
 
 def _next_token_replaced(share: float, toy: Toy) -> tuple[Floats, Floats]:
-    real_RV = np.random.default_rng([toy.seed, 0]).multinomial(toy.real, toy.p_V, size=toy.trials)
-    fake = np.random.default_rng([toy.seed, 2])
+    real_RV = toy.random(_REAL).multinomial(toy.real, toy.p_V, size=toy.trials)
+    fake = toy.random(_REPLACED)
     pool_RV, left_RV = real_RV - real_RV, real_RV  # redrawn tokens, and those still real
     error = []
     for generation in range(toy.generations):

@@ -27,9 +27,18 @@ LABELS = {
     "eligible": "eligible tokens, share",
     "changed": "changed tokens, share",
 }
-# Okabe and Ito's palette, which colour-blind readers can tell apart; markers say it again.
-_COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F00")
-_MARKERS = ("s", "o", "^", "D", "v", "P", "X", "*")
+# Colour and marker of a regime, the same in every figure. Okabe and Ito's palette, which colour-blind readers can tell
+# apart; markers say it again.
+_STYLES = {
+    "real": ("#000000", "s"),
+    "replace": ("#D55E00", "o"),
+    "accumulate": ("#E69F00", "P"),
+    "accumulate_subsample": ("#7F7F00", "X"),
+    "edit_once": ("#666666", "*"),
+    "edit_fixed": ("#009E73", "D"),
+    "edit_reestimated": ("#CC79A7", "v"),
+}
+_MIXED = (("#0072B2", "^"), ("#56B4E9", "<"), ("#3B3B98", ">"))
 _MOST_COLUMNS = 5
 
 
@@ -69,17 +78,18 @@ def _draw_measures(part: Any, panels: list[str], regimes: Mapping[str, Any]) -> 
     handles: dict[str, Any] = {}
     last = max(point["generation"] for entry in regimes.values() for point in entry["metrics"]["l1"])
     for axes, panel in zip(_grid(part, len(panels)), panels, strict=True):
-        for number, (regime, entry) in enumerate(regimes.items()):
+        mixed = iter(_MIXED * len(regimes))
+        for regime, entry in regimes.items():
+            colour, marker = _STYLES.get(regime) or next(mixed)
             points = entry["metrics"][panel]
             if not points:
                 continue
             generations = [point["generation"] for point in points]
-            style = {"color": _COLOURS[number % len(_COLOURS)], "marker": _MARKERS[number % len(_MARKERS)]}
             mean = [point["mean"] for point in points]
-            (handles[regime],) = axes.plot(generations, mean, lw=1.2, ms=3.5, **style)
+            (handles[regime],) = axes.plot(generations, mean, lw=1.2, ms=3.5, color=colour, marker=marker)
             if all(point["low"] is not None for point in points):
                 low, high = ([point[key] for point in points] for key in ("low", "high"))
-                axes.fill_between(generations, low, high, color=style["color"], alpha=0.15, lw=0)
+                axes.fill_between(generations, low, high, color=colour, alpha=0.15, lw=0)
         axes.set(xlabel="generation", ylabel=LABELS[panel], xlim=(0.9, last + 0.1))
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         if panel in ("rare_recall", "l1", "eligible", "changed"):

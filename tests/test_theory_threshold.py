@@ -167,6 +167,12 @@ def test_runs_are_read_from_a_table_by_the_names_of_their_regimes(runs_csv):
     assert less.share_S.tolist() == [0, 0.25, 0.5, 0.9, 1] and (less.metric_SRG < 0).all()
 
 
+def test_the_names_of_the_transformers_regimes(runs_csv):
+    text = runs_csv.read_text().replace("same_text", "real").replace("real_share 0.75", "mix_20")
+    runs_csv.write_text(text.replace("real_share 0.5", "mix_50"))
+    assert read_runs(runs_csv, "loss", "up", {}, None).share_S.tolist() == [0, 0.2, 0.5, 1]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -195,7 +201,8 @@ def test_tables_that_cannot_be_read_are_one_line(runs_csv, change, message):
     [
         {"cases": ["x"]}, {"cases": []}, {"shares": [0.0, 0.5, 1.2]}, {"shares": [0.1, 0.5, 0.9]}, {"support": 1},
         {"shares": [0.0, 1.0]}, {"real": 0}, {"kappa": 1.0}, {"delta": 0.0}, {"resamples": 10}, {"worse": "left"},
-        {"share_of": {"a": 2.0}}, {"map_shares": 1}, {"map_designs": 1}, {"map_checks": 99}, {"contours": [0.5]},
+        {"share_of": {"a": 2.0}}, {"share_of": {"a": "b"}}, {"share_of": 3},
+        {"map_shares": 1}, {"map_designs": 1}, {"map_checks": 99}, {"contours": [0.5]},
         {"epsilon": [3.0]},
     ],
 )  # fmt: skip
@@ -214,7 +221,8 @@ def test_the_whole_command_with_toy_models_and_with_a_table(tmp_path, runs_csv):
     found = json.loads((tmp_path / "done" / "summary.json").read_text())["thresholds"]
     assert found["regression_replaced"]["slope"]["value"] == 0.1
     run_command("stage=theory", "theory=collapse_threshold", f"theory.threshold.path={runs_csv}", "out=table",
-                        "theory.threshold.metric=loss", cwd=tmp_path)  # fmt: skip
-    found = json.loads((tmp_path / "table" / "summary.json").read_text())["thresholds"]["loss"]
+                "theory.threshold.metric=loss", "theory.threshold.share_of={edit: 0.9}", cwd=tmp_path)  # fmt: skip
+    summary = json.loads((tmp_path / "table" / "summary.json").read_text())
+    found = summary["thresholds"]["loss"]
     assert found["slope"]["value"] == 0.5 and 0.25 < found["tolerance"]["value"] < 0.5
     assert (tmp_path / "table" / "collapse_threshold.png").stat().st_size > 9000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from toedit.config.checks import require, require_one_of
 
@@ -34,9 +35,9 @@ class ThresholdConfig:
     """The metric of that csv; null: its only one."""
     worse: str = "up"
     """Whether more of that metric is worse (up) or less (down)."""
-    share_of: dict[str, float] = field(default_factory=dict)
-    """Synthetic share of each regime of that csv; those not named are left out. `replace` is 1, `same_text` 0 and
-    `real_share 0.25` 0.75 by themselves."""
+    share_of: Any = None
+    """Synthetic share of each regime of that csv, `{edit: 0.1}`; those not named are left out. By themselves `replace`
+    is 1, `same_text` and `real` are 0, `real_share 0.25` is 0.75 and `mix_20` 0.2."""
     recovered: str | None = None
     """The metric of that csv after retraining on the real data that are left; null: no irreversibility."""
     map_shares: int = 41
@@ -66,8 +67,12 @@ class ThresholdConfig:
         require(self.delta > 0, "theory.threshold.delta", self.delta, "must be more than 0")
         require(self.resamples >= 100, "theory.threshold.resamples", self.resamples, "must be at least 100")
         require_one_of("theory.threshold.worse", self.worse, ("up", "down"))
-        in_range = all(0 <= share <= 1 for share in self.share_of.values())
-        require(in_range, "theory.threshold.share_of", self.share_of, "must lie in [0, 1]")
+        named = {} if self.share_of is None else self.share_of
+        is_mapping = isinstance(named, dict) and all(isinstance(share, int | float) for share in named.values())
+        require(is_mapping, "theory.threshold.share_of", named, "must name shares: {edit: 0.1}")
+        require(
+            all(0 <= share <= 1 for share in named.values()), "theory.threshold.share_of", named, "must lie in [0, 1]"
+        )
         for key in ("map_shares", "map_amounts"):
             value = getattr(self, key)
             require(2 <= value <= 1000, f"theory.threshold.{key}", value, "must lie between 2 and 1000")

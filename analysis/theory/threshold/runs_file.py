@@ -21,7 +21,7 @@ from analysis.theory.threshold.toys import Runs
 from toedit.errors import MissingInput, UnusableInput
 
 NAMED = {"replace": 1.0, "same_text": 0.0, "real": 0.0}
-"""Synthetic shares that a regime's name says; besides them `real_share x`, 1 - x."""
+"""Synthetic shares that a regime's name says; besides them `real_share x`, 1 - x, and `mix_20`, 0.2."""
 _KEY = "theory.threshold.path"
 Values = dict[tuple[float, str, int], float]
 
@@ -86,8 +86,10 @@ def _values(
 def _share(regime: str, share_of: Mapping[str, float]) -> float | None:
     if regime in share_of:
         return float(share_of[regime])
-    match = re.fullmatch(r"real_share ([0-9.]+)", regime)
-    return round(1 - float(match[1]), 12) if match else NAMED.get(regime)
+    if match := re.fullmatch(r"real_share ([0-9.]+)", regime):
+        return round(1 - float(match[1]), 12)
+    match = re.fullmatch(r"mix_([0-9]+)", regime)
+    return int(match[1]) / 100 if match else NAMED.get(regime)
 
 
 def _array(values: Values, path: Path, least: int = 4) -> tuple[list[float], np.ndarray]:

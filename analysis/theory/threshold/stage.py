@@ -64,7 +64,7 @@ def settings(config: Config) -> dict[str, Any]:
     path = Path(own.path).expanduser()
     if not path.is_file():
         raise MissingInput(f"theory.threshold.path={own.path}: there is no such file")
-    found |= {key: getattr(own, key) for key in _FILE_KEYS} | {"share_of": dict(own.share_of), "path": str(path)}
+    found |= {key: getattr(own, key) for key in _FILE_KEYS} | {"share_of": dict(own.share_of or {}), "path": str(path)}
     return found | {"sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 

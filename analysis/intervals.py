@@ -13,13 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.measures import Measure
+from analysis.student import student_quantile
 
 LEAST_UNITS = 5
 """Works, or documents, that a bootstrap interval needs: fewer repeat each other too often to say anything."""
 
 _Z = 1.959964
-# Student's 97.5 % quantile for 1, 2, ... degrees of freedom; beyond the last one the last one: slightly too wide.
-_STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def student(values: Sequence[float]) -> tuple[float, float] | None:
     if len(set(values)) < 2:
         return None
     mean, freedom = statistics.fmean(values), len(values) - 1
-    half = _STUDENT[min(freedom, len(_STUDENT)) - 1] * statistics.stdev(values) / math.sqrt(len(values))
+    half = student_quantile(0.975, freedom) * statistics.stdev(values) / math.sqrt(len(values))
     return mean - half, mean + half
 
 

@@ -282,18 +282,6 @@ def test_chains_without_contexts_follow_it(regime, p):
 # --- verdicts ---------------------------------------------------------------------------------------------------------
 
 
-def test_student_s_law():
-    """Quantiles from tables, and the symmetry."""
-    for freedom, quantile in ((1, 12.706), (2, 4.303), (4, 2.776), (9, 2.262), (30, 2.042)):
-        assert trends.student_quantile(0.975, freedom) == pytest.approx(quantile, abs=1e-3)
-        assert trends.student_cdf(1.3, freedom) + trends.student_cdf(-1.3, freedom) == pytest.approx(1)
-
-
-def test_holm():
-    assert trends.holm([0.01, 0.04, 0.03]) == [0.03, 0.06, 0.06]
-    assert trends.holm([0.5, 0.9]) == [1.0, 1.0] and trends.holm([]) == []
-
-
 def test_verdicts():
     generator = np.random.default_rng(0)
     generation = np.arange(21)

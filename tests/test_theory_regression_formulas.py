@@ -8,10 +8,11 @@ from conftest import REPOSITORY
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.theory.registry import DERIVED, HOLDS, LOOSE, NOT_AS_PRINTED, STATUSES
 from analysis.theory.regression import editing_formulas as e
 from analysis.theory.regression import formulas as f
 from analysis.theory.regression.ratio import estimate_ratio
-from analysis.theory.regression.registry import DERIVED, FORMULAS, HOLDS, LOOSE, NOT_AS_PRINTED, STATUSES
+from analysis.theory.regression.registry import FORMULAS
 
 shares = st.floats(0, 0.999)
 

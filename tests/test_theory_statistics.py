@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.theory.statistics import equivalent, estimate, holm, rises, slope, student_cdf, student_quantile
+from analysis.student import student_cdf, student_quantile
+from analysis.theory.statistics import equivalent, estimate, holm, rises, slope
 
 
 def test_students_distribution_has_its_published_quantiles():

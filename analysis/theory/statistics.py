@@ -6,9 +6,6 @@ One number a seed is the unit: generations of one chain depend on each other, se
     equivalent(value_S, margin)     p of two one-sided tests (TOST): the mean lies within +- margin
     holm(p_values)                  p-values adjusted for testing several regimes at once (Holm 1979)
 
-Student's distribution is computed here for whole degrees of freedom (Abramowitz and Stegun 26.7.3 and 26.7.4: finite
-sums, exact), so that nothing but NumPy is needed.
-
 Shapes: S seeds, G generations.
 """
 
@@ -20,6 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from analysis.student import student_cdf, student_quantile
 
 Floats = NDArray[np.float64]
 
@@ -91,32 +90,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min((len(p_values) - rank) * p_values[index], 1.0))
         adjusted[index] = largest
     return adjusted
-
-
-def student_cdf(t: float, freedom: int) -> float:
-    """P(T <= t) of Student's distribution with a whole number of degrees of freedom."""
-    angle = math.atan2(abs(t), math.sqrt(freedom))
-    cosine, sine = math.cos(angle), math.sin(angle)
-    term = total = 1.0 if freedom % 2 == 0 else cosine
-    for number in range(2 if freedom % 2 == 0 else 3, freedom, 2):
-        term *= cosine**2 * (number - 1) / number
-        total += term
-    odd = 2 / math.pi * (angle + (sine * total if freedom > 1 else 0.0))
-    within = sine * total if freedom % 2 == 0 else odd
-    return 0.5 + math.copysign(within / 2, t)
-
-
-def student_quantile(p: float, freedom: int) -> float:
-    """The t with P(T <= t) = p, 0 < p < 1, by bisection."""
-    low, high = -1.0, 1.0
-    while student_cdf(low, freedom) > p:
-        low *= 2
-    while student_cdf(high, freedom) < p:
-        high *= 2
-    while high - low > 1e-12 * max(abs(low), abs(high), 1.0):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_cdf(middle, freedom) < p else (low, middle)
-    return (low + high) / 2
 
 
 def _standard_error(values: Floats) -> float | None:

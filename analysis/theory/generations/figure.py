@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from analysis.figure_files import drawing
 from analysis.figure_style import QUIET
+from analysis.student import student_quantile
 from analysis.theory.generations.regimes import EDITING, REGIMES, Arm
 from analysis.theory.generations.table import Values, by_arm
-from analysis.theory.generations.trends import student_quantile
 from analysis.theory.study import Found
 
 _CHANGES = {

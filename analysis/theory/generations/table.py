@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from analysis.table_files import Table
 from analysis.theory.generations.chains import Rows
 from analysis.theory.generations.regimes import EDITING, Arm, arms
-from analysis.theory.generations.trends import COLLAPSES, LEVEL, STABLE, Mean, Trend, holm, mean, p_different, trends
+from analysis.theory.generations.trends import COLLAPSES, LEVEL, STABLE, Mean, Trend, mean, p_different, trends
+from analysis.theory.statistics import holm
 
 Values = dict[tuple[str, str], NDArray[np.float64]]
 """`value_SG1` by (arm, metric), NaN where a generation has none."""

@@ -16,11 +16,14 @@ Shapes: S seeds, G1 generations and the first one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from analysis.student import student_cdf, student_quantile
+from analysis.theory.statistics import holm
 
 Floats = NDArray[np.float64]
 LEVEL = 0.05
@@ -108,35 +111,3 @@ def p_different(value_S: Floats) -> float:
 def _p_of_equal_seeds(value_S: Floats, holds: Callable[[float], bool]) -> float:
     """One seed says nothing; several with the same value have no spread, and the value speaks."""
     return 0.0 if len(value_S) > 1 and holds(float(value_S[0])) else 1.0
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted for as many tests, in the same order (Holm 1979)."""
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
-        largest = max(largest, min((len(p_values) - rank) * p_values[place], 1.0))
-        adjusted[place] = largest
-    return adjusted
-
-
-def student_cdf(t: float, freedom: int) -> float:
-    """P(T <= t) for a whole number of degrees of freedom, in closed form (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    sine, cosine = math.sin(angle), math.cos(angle)
-    term, total = (1.0, 0.0) if freedom % 2 == 0 else (cosine, 0.0)
-    for degree in range(freedom % 2, freedom - 1, 2):
-        total += term
-        term *= cosine**2 * (degree + 1) / (degree + 2)
-    between = sine * total if freedom % 2 == 0 else 2 / math.pi * (angle + sine * total)
-    return 0.5 + between / 2
-
-
-def student_quantile(share: float, freedom: int) -> float:
-    """The t with P(T <= t) = share >= 1/2, by bisection."""
-    low, high = 0.0, 1.0
-    while student_cdf(high, freedom) < share:
-        high *= 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if student_cdf(middle, freedom) < share else (low, middle)
-    return (low + high) / 2

@@ -48,7 +48,7 @@ from analysis.theory.next_token.drift_formulas import (
     squared_drift_any_count,
     squared_drift_limit,
 )
-from analysis.theory.next_token.registry import FORMULAS, STATUSES, Formula
+from analysis.theory.next_token.registry import FORMULAS
 from analysis.theory.next_token.scenario_formulas import (
     changed_share_of_eligible,
     collapse_time_window,
@@ -58,6 +58,7 @@ from analysis.theory.next_token.scenario_formulas import (
     editing_eligible_reestimated,
     pooled_concentration_limit,
 )
+from analysis.theory.registry import STATUSES, Formula
 
 __all__ = [
     "FORMULAS",

@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from analysis.theory.registry import DERIVED, LOOSE, NOT_AS_PRINTED
 from analysis.theory.regression.formulas import squared_inverse_gram_trace, unit_error
-from analysis.theory.regression.registry import DERIVED, LOOSE, NOT_AS_PRINTED, formula
+from analysis.theory.regression.registry import formula
 
 _ZHU = "Zhu et al. 2025"
 _DISJOINT = "every row is edited at most once (the proof's M_i M_j = 0), so the shares sum to at most 1"

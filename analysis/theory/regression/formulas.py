@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 
-from analysis.theory.regression.registry import DERIVED, HOLDS, NOT_AS_PRINTED, formula
+from analysis.theory.registry import DERIVED, HOLDS, NOT_AS_PRINTED
+from analysis.theory.regression.registry import formula
 
 _GERSTGRASSER = "Gerstgrasser et al. 2024"
 

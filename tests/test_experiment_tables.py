@@ -60,7 +60,7 @@ def test_wilson_s_interval_covers_the_truth_in_95_of_100_cases():
 
 def test_student_s_interval_by_hand():
     low, high = student([1.0, 2.0, 3.0])
-    assert (low, high) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.303 / math.sqrt(3)))
+    assert (low, high) == pytest.approx((2 - 4.302653 / math.sqrt(3), 2 + 4.302653 / math.sqrt(3)))
     assert student([1.0]) is None and student([2.0, 2.0]) is None
     narrow, wide = student([1.0, 2.0] * 4), student([1.0, 2.0])
     assert wide[0] < narrow[0] < narrow[1] < wide[1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from toedit.artifacts import Artifact
-from toedit.config import Config, ShapeConfig
+from toedit.config import Config, ShapeConfig, TrainerConfig
 from toedit.console import human
 from toedit.priors import model_folder, planned_shape
 
@@ -21,7 +21,7 @@ def estimate(config: Config, data: Artifact, base: Artifact | None) -> dict[str,
     )
     # Weights, gradient and two moments in float32, copies in the compute type; activations come on top.
     needs = {
-        "memory": f"{human(18 * parameters / config.trainer.nproc, 'B')} a rank, and activations",
+        "memory": f"{human(18 * parameters / _shards(config.trainer), 'B')} a rank, and activations",
         "disk": human(parameters * (4 + 12 * (config.trainer.checkpoints_kept + 1)), "B"),
     }
     steps = _steps(config, data, shape)
@@ -83,3 +83,8 @@ def _steps(config: Config, data: Artifact, shape: ShapeConfig) -> int | None:
     else:
         sequences = 0
     return total_steps(recipe.steps, recipe.epochs, recipe.batch_sequences, sequences)
+
+
+def _shards(trainer: TrainerConfig) -> int:
+    """Ranks that the weights are spread over."""
+    return trainer.nproc if trainer.sharding == "hybrid" else trainer.ranks

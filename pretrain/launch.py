@@ -6,6 +6,7 @@ an error of the user's leaves it in a file, and it is raised here.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -14,12 +15,19 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pretrain.job import Job
 from toedit import errors
+from toedit.config import TrainerConfig
 from toedit.errors import Interrupted, ToEditError
 
+if TYPE_CHECKING:
+    from torch.distributed.launcher.api import LaunchConfig
+
 _ROOT = Path(__file__).resolve().parents[1]
+LOST = 76
+"""Exit code of a rank that could no longer reach the others."""
 
 
 def launch(job: Job) -> None:
@@ -27,10 +35,10 @@ def launch(job: Job) -> None:
     python = interpreter(job)
     path = job.write()
     try:
-        if job.config.trainer.nproc == 1 and python == Path(sys.executable):
+        if job.config.trainer.ranks == 1 and python == Path(sys.executable):
             run(job)
         else:
-            _run_ranks(job, path, python)
+            run_ranks(job, path, python, job.config.trainer)
     finally:
         path.unlink(missing_ok=True)
 
@@ -61,34 +69,51 @@ def error_file(job: Job, rank: int) -> Path:
     return job.folder / "state" / f"error-{rank}.json"
 
 
-def _run_ranks(job: Job, path: Path, python: Path) -> None:
-    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+def run_ranks(job: Job, path: Path, python: Path, trainer: TrainerConfig) -> None:
+    """This machine's ranks of the training whose job lies in `path`; `trainer` is this machine's own."""
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+    from torch.distributed.elastic.rendezvous import RendezvousError
+    from torch.distributed.launcher.api import elastic_launch
 
-    count = job.config.trainer.nproc
-    for rank in range(count):
-        error_file(job, rank).unlink(missing_ok=True)
-    settings = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
-        nproc_per_node=count,
-        run_id=uuid.uuid4().hex,
-        rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
-        local_addr="localhost",
-        max_restarts=0,
-        monitor_interval=0.2,
-        logs_specs=DefaultLogsSpecs(),
-    )
+    if trainer.node == 0:
+        for rank in range(trainer.ranks):
+            error_file(job, rank).unlink(missing_ok=True)
     with _ranks_find_us(), _handlers_restored():
         try:
-            elastic_launch(settings, str(python))("-m", "pretrain.worker", str(path))
+            elastic_launch(_launch_config(job, trainer), str(python))("-m", "pretrain.worker", str(path))
         except SignalException:
             raise KeyboardInterrupt from None
+        except RendezvousError as error:
+            raise Interrupted(
+                f"trainer.rendezvous={trainer.rendezvous}: the {trainer.nodes} machines did not find each other "
+                f"({' '.join(str(error).split())[:200]}); the same commands try again"
+            ) from None
         except ChildFailedError as failed:
             codes = {rank: failure.exitcode for rank, failure in failed.failures.items()}
             raise _what_stopped(job, codes) from None
+
+
+def _launch_config(job: Job, trainer: TrainerConfig) -> LaunchConfig:
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
+    from torch.distributed.launcher.api import LaunchConfig
+
+    is_alone = trainer.nodes == 1
+    return LaunchConfig(
+        min_nodes=trainer.nodes,
+        max_nodes=trainer.nodes,
+        nproc_per_node=trainer.nproc,
+        # Machines of one training know each other by it.
+        run_id=uuid.uuid4().hex if is_alone else hashlib.sha256(str(job.folder).encode()).hexdigest()[:16],
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0" if is_alone else trainer.rendezvous,
+        rdzv_configs={} if is_alone else {"is_host": trainer.node == 0, "timeout": trainer.rendezvous_seconds,
+                                          "join_timeout": trainer.rendezvous_seconds},
+        local_addr="localhost" if is_alone else trainer.address,
+        max_restarts=0,
+        monitor_interval=0.2,
+        logs_specs=DefaultLogsSpecs(),
+    )  # fmt: skip
 
 
 def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
@@ -99,7 +124,7 @@ def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
             f"rank {killed[0]} died ({name}); the others were stopped, the last checkpoint stands, and the same "
             "command resumes there"
         )
-    for rank in range(job.config.trainer.nproc):
+    for rank in range(job.config.trainer.ranks):
         if error_file(job, rank).is_file():
             held = json.loads(error_file(job, rank).read_text())
             error_file(job, rank).unlink()
@@ -109,6 +134,11 @@ def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
         return Interrupted("a rank was interrupted; the same command resumes at the last checkpoint")
     if all(code == -signal.SIGTERM for code in codes.values()):
         return KeyboardInterrupt()
+    if LOST in codes.values():
+        return Interrupted(
+            "another machine was lost; the last checkpoint stands, and the same command resumes there, on as many "
+            "machines as there are"
+        )
     return RuntimeError(f"a rank failed (exit codes {codes}); its traceback stands above")
 
 

@@ -107,8 +107,12 @@ class Training:
             for block in models.blocks(model):
                 block.compile(dynamic=False)
         language_model = LanguageModel(model, self.trainer.loss_rows, compiled)
-        kind = ShardedWeights if ranks.count > 1 else Weights
-        self.weights = kind(language_model, getattr(torch, self.recipe.dtype), ranks)
+        dtype = getattr(torch, self.recipe.dtype)
+        if ranks.count > 1:
+            is_hybrid = self.trainer.sharding == "hybrid"
+            self.weights: Weights = ShardedWeights(language_model, dtype, ranks, is_hybrid)
+        else:
+            self.weights = Weights(language_model, dtype, ranks)
         self.optimizer = adamw(self.weights.parameters, self.embeddings, self.recipe)
 
     def run(self) -> None:

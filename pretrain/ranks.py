@@ -22,6 +22,8 @@ class Ranks:
     rank: int
     count: int
     device: torch.device
+    on_this_machine: int = 1
+    """Ranks of one machine; all have as many."""
 
     @property
     def is_first(self) -> bool:
@@ -54,6 +56,6 @@ def join(trainer: TrainerConfig) -> Iterator[Ranks]:
         yield Ranks(0, 1, device)
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if is_cuda else "gloo")
-    yield Ranks(dist.get_rank(), count, device)
+    yield Ranks(dist.get_rank(), count, device, int(os.environ.get("LOCAL_WORLD_SIZE", count)))
     # The group is not taken down: worker.py ends the process at once, and nobody may still be waiting for it.
     dist.barrier()

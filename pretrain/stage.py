@@ -65,7 +65,7 @@ def plan_training(
         return olmo_legacy.plan(config, data, identity, name)
     if config.trainer.kind == "olmo":  # orders the data otherwise; what our loop makes keeps its fingerprint
         identity["trainer"] = {"kind": config.trainer.kind}
-    return Artifact(
+    checkpoint = Artifact(
         kind="checkpoint",
         name=name,
         identity=identity,
@@ -75,6 +75,11 @@ def plan_training(
         build=partial(build, config=config, name=name),
         estimate=partial(estimate, config, data, base),
     )
+    if config.trainer.node == 0:
+        return checkpoint
+    from pretrain.nodes import joined
+
+    return joined(checkpoint, config.trainer)
 
 
 def check(config: Config, folders: Mapping[str, Path]) -> None:
@@ -90,7 +95,7 @@ def check(config: Config, folders: Mapping[str, Path]) -> None:
         olmo.check(config)
     # The legacy package's last micro batch may be smaller.
     micro = 1 if config.trainer.kind == "olmo_legacy" else config.trainer.micro_batch_sequences
-    shares(config.recipe.batch_sequences, config.trainer.nproc, micro)
+    shares(config.recipe.batch_sequences, config.trainer.ranks, micro)
     found, base = {}, folders.get("base")
     for role, folder in folders.items():
         if role == "base":

@@ -62,13 +62,24 @@ class Weights:
 
 
 class ShardedWeights(Weights):
-    """Weights sharded with FSDP2: every decoder layer by itself, and the rest together."""
+    """Weights sharded with FSDP2: every decoder layer by itself, and the rest together.
 
-    def __init__(self, language_model: LanguageModel, dtype: torch.dtype, ranks: Ranks) -> None:
+    Over all ranks, or where `is_hybrid` over those of a machine, with a copy on every machine.
+    """
+
+    def __init__(
+        self, language_model: LanguageModel, dtype: torch.dtype, ranks: Ranks, is_hybrid: bool = False
+    ) -> None:
         from torch.distributed import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
-        mesh = init_device_mesh(ranks.device.type, (ranks.count,))
+        if is_hybrid:  # whole on every machine, sharded within it
+            mesh = init_device_mesh(
+                ranks.device.type, (ranks.count // ranks.on_this_machine, ranks.on_this_machine),
+                mesh_dim_names=("machine", "rank"),
+            )  # fmt: skip
+        else:
+            mesh = init_device_mesh(ranks.device.type, (ranks.count,))
         policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
         language_model.to(ranks.device)
         for block in blocks(language_model.model):

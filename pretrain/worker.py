@@ -11,9 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from pretrain.job import Job
-from pretrain.launch import error_file, run
+from pretrain.launch import LOST, error_file, run
 from toedit.command import as_user_error
 from toedit.workspace import write_json
+
+_BROKEN = ("connection closed", "connection reset", "broken pipe", "connection refused", "timed out", "gloo/transport")
+"""What torch.distributed says when a peer is gone; its errors have no class of their own on every backend."""
 
 
 def main(path: Path) -> int:
@@ -23,6 +26,9 @@ def main(path: Path) -> int:
         run(job)
     except BaseException as error:
         known = as_user_error(error)
+        if known is None and _lost_the_others(error):
+            print(f"rank {os.environ.get('RANK', 0)}: {' '.join(str(error).split())[:200]}", file=sys.stderr)
+            return LOST
         if known is None:
             raise
         held = {"class": type(known).__name__, "message": str(known)}
@@ -30,6 +36,13 @@ def main(path: Path) -> int:
             write_json(error_file(job, int(os.environ.get("RANK", 0))), held)
         return known.exit_code
     return 0
+
+
+def _lost_the_others(error: BaseException) -> bool:
+    """Whether it is the connection to ranks of another machine that broke."""
+    is_alone = os.environ.get("WORLD_SIZE", "1") == os.environ.get("LOCAL_WORLD_SIZE", "1")
+    said = str(error).lower()
+    return not is_alone and isinstance(error, RuntimeError) and any(words in said for words in _BROKEN)
 
 
 def _end_with_parent() -> None:

@@ -2,27 +2,50 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 from conftest import REPOSITORY, training_overrides
+from tokens_fixture import build_tokens
 
 SCRIPT = REPOSITORY / "scripts" / "slurm" / "run.sbatch"
+NODES = REPOSITORY / "scripts" / "slurm" / "nodes.sbatch"
+SRUN = """#!/usr/bin/env bash
+# srun of two machines that are both this one: the command once each, its exit code the worst.
+shift  # its own option
+for node in 0 1; do SLURM_NODEID=$node "$@" & running+=($!); done
+trap 'kill -TERM "${running[@]}"' TERM
+code=0
+for process in "${running[@]}"; do
+  while true; do
+    wait "$process"; own=$?
+    kill -0 "$process" 2>/dev/null || break
+  done
+  ((own > code)) && code=$own
+done
+exit "$code"
+"""
 
 
 @pytest.fixture
 def job(tmp_path):
     """What Slurm gives a job; `scontrol` writes down what it is asked."""
     (tmp_path / "bin").mkdir()
-    tool = tmp_path / "bin" / "scontrol"
-    tool.write_text(f'#!/usr/bin/env bash\necho "$@" >> {tmp_path}/asked\n')
-    tool.chmod(0o755)
+    scontrol = (
+        f'#!/usr/bin/env bash\nif [[ $1 == show ]]; then echo localhost; else echo "$@" >> {tmp_path}/asked; fi\n'
+    )
+    for name, content in (("scontrol", scontrol), ("srun", SRUN)):
+        (tmp_path / "bin" / name).write_text(content)
+        (tmp_path / "bin" / name).chmod(0o755)
     return {
         **os.environ,
         "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
         "SLURM_JOB_ID": "7",
+        "SLURM_JOB_NODELIST": "localhost",
+        "SLURM_NNODES": "2",
         "TOEDIT_REPOSITORY": str(REPOSITORY),
         "TOEDIT_PYTHON": sys.executable,
     }
@@ -51,3 +74,28 @@ def test_a_warning_ends_in_a_requeue_and_the_next_run_in_the_result(corpus_file,
 def test_any_other_exit_code_is_the_job_s(job, tmp_path):
     run = subprocess.run(["bash", str(SCRIPT), "stage=edti"], env=job, capture_output=True, text=True, timeout=60)
     assert run.returncode == 2 and "stage" in run.stderr and not (tmp_path / "asked").exists()
+
+
+def test_two_machines_stop_together_and_go_on_together(job, tmp_path):
+    tokens = build_tokens(tmp_path / "tokens")
+    command = ["bash", str(NODES), "stage=pretrain", f"tokens.path={tokens}", "recipe.sequence_length=32",
+               "recipe.steps=60", "recipe.batch_sequences=8", "trainer.checkpoint_every=5", "trainer.micro_batch_sequences=4",
+               "trainer.address=127.0.0.1", "trainer.rendezvous_seconds=60", f"out={tmp_path / 'model'}"]  # fmt: skip
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        job = {**job, "TOEDIT_PORT": str(probe.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo"}
+    first = subprocess.Popen(command, env=job, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    state = tmp_path / "model" / "state"
+    for _ in range(1200):
+        if list(state.glob("step*")) or first.poll() is not None:
+            break
+        time.sleep(0.05)
+    # Slurm tells the processes of the step; here srun hands it on.
+    (srun,) = [int(line) for line in subprocess.run(["pgrep", "-P", str(first.pid)], capture_output=True, text=True)
+               .stdout.split()]  # fmt: skip
+    os.kill(srun, signal.SIGTERM)
+    said, _ = first.communicate(timeout=120)
+    assert first.returncode == 75 and (tmp_path / "asked").read_text() == "requeue 7\n", said
+    second = subprocess.run(command, env=job, capture_output=True, text=True, timeout=300)
+    assert second.returncode == 0 and "resuming after step" in second.stderr, second.stderr
+    assert (tmp_path / "model" / "hf" / "model.safetensors").exists()

@@ -124,6 +124,20 @@ class TrainerConfig:
     pre-training; llamafactory: that of the paper for Llama."""
     nproc: int = 1
     """Ranks on this machine, started as torchrun starts them; 1 trains in this process."""
+    nodes: int = 1
+    """fsdp: machines that train together, with `nproc` ranks each. Each is given the same command, `trainer.node`
+    apart, and sees the same files."""
+    node: int = 0
+    """Which of them this is. Machine 0 writes the checkpoint; the others lend their ranks."""
+    rendezvous: str = "localhost:29400"
+    """nodes > 1: host:port of machine 0, where they find each other."""
+    rendezvous_seconds: float = 600.0
+    """How long they wait for each other."""
+    address: str | None = None
+    """nodes > 1: this machine's address for the others; null: its name."""
+    sharding: str = "full"
+    """full: weights sharded over all ranks; hybrid: over the ranks of a machine and whole on every machine, so that
+    only gradients travel between them."""
     device: str = "auto"
     """auto, cpu or cuda."""
     micro_batch_sequences: int = 8
@@ -150,12 +164,24 @@ class TrainerConfig:
     """olmo, llamafactory: the Python to run it; null: this one where it has the package, else that of the environment
     which scripts/environment_olmo.sh or scripts/environment_llamafactory.sh makes."""
 
+    @property
+    def ranks(self) -> int:
+        """Of all machines together."""
+        return self.nodes * self.nproc
+
     def __post_init__(self) -> None:
         require_one_of("trainer.kind", self.kind, TRAINERS)
         require_one_of("trainer.device", self.device, ("auto", "cpu", "cuda"))
         counts = ("nproc", "micro_batch_sequences", "loss_rows", "checkpoint_every", "checkpoints_kept")
         for key in (*counts, "log_every", "validate_every", "validation_sequences"):
             require(getattr(self, key) >= 1, f"trainer.{key}", getattr(self, key), "must be at least 1")
+        require(self.nodes >= 1, "trainer.nodes", self.nodes, "must be at least 1")
+        require(0 <= self.node < self.nodes, "trainer.node", self.node, f"must lie in [0, trainer.nodes={self.nodes})")
+        require(self.nodes == 1 or self.kind == "fsdp", "trainer.nodes", self.nodes, "several need trainer=fsdp")
+        host, _, port = self.rendezvous.rpartition(":")
+        require(bool(host) and port.isdigit(), "trainer.rendezvous", self.rendezvous, "must be host:port")
+        require(self.rendezvous_seconds > 0, "trainer.rendezvous_seconds", self.rendezvous_seconds, "must be positive")
+        require_one_of("trainer.sharding", self.sharding, ("full", "hybrid"))
         require(self.threads is None or self.threads >= 1, "trainer.threads", self.threads, "must be at least 1")
 
 

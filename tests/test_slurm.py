@@ -79,8 +79,8 @@ def test_any_other_exit_code_is_the_job_s(job, tmp_path):
 def test_two_machines_stop_together_and_go_on_together(job, tmp_path):
     tokens = build_tokens(tmp_path / "tokens")
     command = ["bash", str(NODES), "stage=pretrain", f"tokens.path={tokens}", "recipe.sequence_length=32",
-               "recipe.steps=60", "recipe.batch_sequences=8", "trainer.checkpoint_every=5", "trainer.micro_batch_sequences=4",
-               "trainer.address=127.0.0.1", "trainer.rendezvous_seconds=60", f"out={tmp_path / 'model'}"]  # fmt: skip
+               "recipe.steps=60", "recipe.batch_sequences=8", "trainer.checkpoint_every=5",
+               "trainer.micro_batch_sequences=4", "trainer.address=127.0.0.1", "trainer.rendezvous_seconds=60", f"out={tmp_path / 'model'}"]  # fmt: skip
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         job = {**job, "TOEDIT_PORT": str(probe.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo"}

@@ -13,6 +13,8 @@ from tokens_fixture import build_tokens
 
 SCRIPT = REPOSITORY / "scripts" / "slurm" / "run.sbatch"
 NODES = REPOSITORY / "scripts" / "slurm" / "nodes.sbatch"
+SMALL = ("recipe.sequence_length=32", "recipe.steps=60", "recipe.batch_sequences=8", "trainer.checkpoint_every=5",
+         "trainer.micro_batch_sequences=4", "trainer.address=127.0.0.1", "trainer.rendezvous_seconds=60")  # fmt: skip
 SRUN = """#!/usr/bin/env bash
 # srun of two machines that are both this one: the command once each, its exit code the worst.
 shift  # its own option
@@ -78,9 +80,7 @@ def test_any_other_exit_code_is_the_job_s(job, tmp_path):
 
 def test_two_machines_stop_together_and_go_on_together(job, tmp_path):
     tokens = build_tokens(tmp_path / "tokens")
-    command = ["bash", str(NODES), "stage=pretrain", f"tokens.path={tokens}", "recipe.sequence_length=32",
-               "recipe.steps=60", "recipe.batch_sequences=8", "trainer.checkpoint_every=5",
-               "trainer.micro_batch_sequences=4", "trainer.address=127.0.0.1", "trainer.rendezvous_seconds=60", f"out={tmp_path / 'model'}"]  # fmt: skip
+    command = ["bash", str(NODES), "stage=pretrain", f"tokens.path={tokens}", f"out={tmp_path / 'model'}", *SMALL]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         job = {**job, "TOEDIT_PORT": str(probe.getsockname()[1]), "GLOO_SOCKET_IFNAME": "lo"}

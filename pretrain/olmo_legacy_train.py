@@ -203,7 +203,8 @@ def export(config: TrainConfig, checkpoint: Path, out: Path) -> None:
     """Write the whole checkpoint `checkpoint` as a Hugging Face folder."""
     if not (checkpoint / "model.pt").is_file():
         raise SystemExit(f"{checkpoint}: no model.pt: only whole checkpoints (step…-unsharded) can be exported")
-    write_hugging_face(torch.load(checkpoint / "model.pt", map_location="cpu"), config, out)
+    weights = torch.load(checkpoint / "model.pt", map_location="cpu", weights_only=True)
+    write_hugging_face(weights, config, out)
 
 
 def write_hugging_face(weights: dict[str, torch.Tensor], config: TrainConfig, out: Path) -> None:

@@ -1,4 +1,4 @@
-"""Faults at random moments: the script that injects them, for as long as CI can spare; for an hour, call it yourself."""
+"""Faults at random moments: the script that injects them, as long as CI can spare; for an hour, call it yourself."""
 
 import re
 import subprocess

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from conftest import run_command
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from analysis.theory.beyond_text.count_prior import CountPrior, context_keys
@@ -50,13 +50,26 @@ def test_a_fixed_prior_shrinks_the_confident_share_by_h_every_round(h, weights, 
 
 
 @settings(deadline=None)
-@given(st.floats(0.6, 0.9999), WEIGHTS, st.floats(0.55, 0.999), st.integers(0, 30))
+@given(st.floats(0.6, 0.9999), WEIGHTS, st.floats(0.51, 0.999), st.integers(0, 30))
+@example(h=0.625, weights=[1.0, 0.0625], p=0.5625, rounds=2)
 def test_an_own_prior_squares_it_until_it_is_below_p(h, weights, p, rounds):
     first = law = law_of(weights, h)[None]
+    second = False  # another token has become confident in turn
     for _ in range(rounds):
         law = edited_law(law, law, p, 99)
-    assert law[0, 0] == pytest.approx(own_prior_share(h, p, rounds))
+        second |= bool((law[0, 1:] >= p).any())
     assert np.abs(law - first).sum() / 2 <= own_prior_distance_bound(p) + 1e-12
+    assert not (second and p * p + p > 1)
+    if not second:
+        assert law[0, 0] == pytest.approx(own_prior_share(h, p, rounds))
+
+
+def test_below_the_golden_ratio_another_token_may_become_confident():
+    first = law_of([1.0, 0.0625], 0.625)[None]
+    once = edited_law(first, first, 0.5625, 99)
+    twice = edited_law(once, once, 0.5625, 99)
+    assert once[0, 0] == pytest.approx(0.625**2) and once[0, 1] >= 0.5625
+    assert twice[0, 0] > once[0, 0] == pytest.approx(own_prior_share(0.625, 0.5625, 2))
 
 
 def test_the_numbers_of_a_nearly_certain_context():

@@ -5,10 +5,13 @@ With a prior pi and the confident tokens H = {x : pi(x) >= p}, one round of edit
     q_(t+1) = q_t outside H + q_t(H) pi~        pi~: pi on its k most probable tokens, at the temperature
 
 Status: derived here (the update is Equation 2 of Zhu et al. 2025 as a statement about laws). Nothing outside H is ever
-lost, so no context collapses. With p > 1/2 there is one confident token at most; with pi~ = pi and h = pi(H):
+lost, so no context collapses. With p > 1/2 there is one confident token at a time; with pi~ = pi and h = pi(H):
 
     fixed prior pi = q_0    q_t(H) = h^(t+1)       total variation to q_0: h (1 - h^t), which goes to h
     own prior pi = q_t      h -> h^2 until h < p   total variation to q_0: at most 1 - p^2, for ever
+
+The law of the own prior needs p > (sqrt 5 - 1) / 2 = 0.618, where p^2 + p > 1: below, the rest of the law, at most
+1 - p^2, may hold another token that has become confident in turn, and gives some of its probability back.
 
 Shapes: C contexts, V tokens, t rounds.
 """
@@ -35,7 +38,7 @@ def fixed_prior_distance(h: ArrayLike, rounds: ArrayLike) -> Floats:
 
 
 def own_prior_share(h: float, p: float, rounds: int) -> float:
-    """q_t(H): squared in every round until it is below p. Status: derived here; exact for pi~ = pi = q_t."""
+    """q_t(H): squared in every round until it is below p. Status: derived here; exact for pi~ = pi = q_t, p > 0.618."""
     for _ in range(rounds):
         if h < p:
             break

@@ -49,9 +49,12 @@ def editing_distance_fixed_prior(h: float, rounds: int) -> float:
     return h * (1 - h**rounds)
 
 
-@formula(_ZHU, "derived here", f"{_ENDLESS}; the prior is the law that is edited; tau > 1/2")
+@formula(_ZHU, "derived here", f"{_ENDLESS}; the prior is the law that is edited; tau > (sqrt 5 - 1) / 2 = 0.618")
 def editing_eligible_reestimated(h: float, rounds: int, threshold: float) -> float:
-    """q_t(H): h becomes h^2 a round while it is at least tau, then stays."""
+    """q_t(H): h becomes h^2 a round while it is at least tau, then stays.
+
+    Where tau^2 + tau <= 1, another token may become confident in turn and give probability back.
+    """
     for _ in range(rounds):
         if h < threshold:
             break

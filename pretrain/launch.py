@@ -103,8 +103,8 @@ def _launch_config(job: Job, trainer: TrainerConfig) -> LaunchConfig:
         min_nodes=trainer.nodes,
         max_nodes=trainer.nodes,
         nproc_per_node=trainer.nproc,
-        # Machines of one training know each other by it.
-        run_id=uuid.uuid4().hex if is_alone else hashlib.sha256(str(job.folder).encode()).hexdigest()[:16],
+        # Machines of one training know each other by it; the job names its folder in full, machine 0 as it was given.
+        run_id=uuid.uuid4().hex if is_alone else hashlib.sha256(str(job.folder.resolve()).encode()).hexdigest()[:16],
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0" if is_alone else trainer.rendezvous,
         rdzv_configs={} if is_alone else {"is_host": trainer.node == 0, "timeout": trainer.rendezvous_seconds,

@@ -18,12 +18,14 @@ from analysis.theory.beyond_text.laws import (
     distances,
     drawn_law,
     edited_law,
-    fixed_prior_distance,
-    fixed_prior_share,
-    own_prior_distance_bound,
-    own_prior_share,
 )
 from analysis.theory.beyond_text.sources import SEQUENCES_MADE, Source, make_source
+from analysis.theory.next_token.formulas import (
+    editing_distance_fixed_prior,
+    editing_distance_reestimated_bound,
+    editing_eligible_fixed_prior,
+    editing_eligible_reestimated,
+)
 from toedit.config import BeyondTextConfig
 from toedit.errors import BadConfiguration
 from toedit.sequences import edit_sequence, score_densely
@@ -44,8 +46,8 @@ def test_a_fixed_prior_shrinks_the_confident_share_by_h_every_round(h, weights, 
     for _ in range(rounds):
         law = edited_law(law, first, 0.55, 99)
     assert law.sum() == pytest.approx(1)
-    assert law[0, 0] == pytest.approx(fixed_prior_share(h, rounds))
-    assert np.abs(law - first).sum() / 2 == pytest.approx(fixed_prior_distance(h, rounds))
+    assert law[0, 0] == pytest.approx(editing_eligible_fixed_prior(h, rounds))
+    assert np.abs(law - first).sum() / 2 == pytest.approx(editing_distance_fixed_prior(h, rounds))
     assert (law[0, 1:] >= first[0, 1:] - 1e-12).all()  # nothing outside H is ever lost
 
 
@@ -58,10 +60,10 @@ def test_an_own_prior_squares_it_until_it_is_below_p(h, weights, p, rounds):
     for _ in range(rounds):
         law = edited_law(law, law, p, 99)
         second |= bool((law[0, 1:] >= p).any())
-    assert np.abs(law - first).sum() / 2 <= own_prior_distance_bound(p) + 1e-12
+    assert np.abs(law - first).sum() / 2 <= editing_distance_reestimated_bound(p) + 1e-12
     assert not (second and p * p + p > 1)
     if not second:
-        assert law[0, 0] == pytest.approx(own_prior_share(h, p, rounds))
+        assert law[0, 0] == pytest.approx(editing_eligible_reestimated(h, rounds, p))
 
 
 def test_below_the_golden_ratio_another_token_may_become_confident():
@@ -69,13 +71,13 @@ def test_below_the_golden_ratio_another_token_may_become_confident():
     once = edited_law(first, first, 0.5625, 99)
     twice = edited_law(once, once, 0.5625, 99)
     assert once[0, 0] == pytest.approx(0.625**2) and once[0, 1] >= 0.5625
-    assert twice[0, 0] > once[0, 0] == pytest.approx(own_prior_share(0.625, 0.5625, 2))
+    assert twice[0, 0] > once[0, 0] == pytest.approx(editing_eligible_reestimated(0.625, 2, 0.5625))
 
 
 def test_the_numbers_of_a_nearly_certain_context():
-    found = fixed_prior_distance(0.995, np.array([1, 10, 50, 100, 500]))
+    found = editing_distance_fixed_prior(0.995, np.array([1, 10, 50, 100, 500]))
     assert found.round(3).tolist() == [0.005, 0.049, 0.221, 0.392, 0.914]
-    assert own_prior_distance_bound(0.99) == pytest.approx(0.0199)
+    assert editing_distance_reestimated_bound(0.99) == pytest.approx(0.0199)
     assert changed_share([0.99, 0.004, 0.003, 0.003], 0.99) == pytest.approx(0.99 * 0.01)
     hot = drawn_law(np.array([[0.99, *[0.01 / 7] * 7]]), 8, 1.5)
     assert 1 - hot[0, 0] == pytest.approx(0.082, abs=0.001)  # at the temperature of the released script
@@ -98,7 +100,9 @@ def test_the_laws_of_one_context_are_what_editing_independent_throws_does():
             expected *= wanted
             token_id_T = edited.token_id_T
             assert (token_id_T == 0).mean() == pytest.approx(expected, abs=4 * (number * 0.1 / len(throws)) ** 0.5)
-        assert expected == pytest.approx(h * LAW[0] ** 5 if is_fixed else own_prior_share(h, 0.9, 5), rel=0.01)
+        assert expected == pytest.approx(
+            h * LAW[0] ** 5 if is_fixed else editing_eligible_reestimated(h, 5, 0.9), rel=0.01
+        )
 
 
 @pytest.mark.parametrize("offsets", [(), (1,), (1, 2), (1, 7, 8)])
@@ -157,9 +161,9 @@ def test_the_die_moves_as_the_laws_say_and_changes_what_is_expected(prior_is):
         assert np.mean(found) == pytest.approx(expected[number], abs=4 * np.std(found, ddof=1) / 6**0.5 + 1e-4)
     h = (source.token_id_T == 0).mean()
     if prior_is == "fixed":
-        assert expected == pytest.approx(fixed_prior_distance(h, np.arange(11)), abs=1e-3)
+        assert expected == pytest.approx(editing_distance_fixed_prior(h, np.arange(11)), abs=1e-3)
     else:
-        assert expected[-1] == pytest.approx(h - own_prior_share(h, 0.9, 10), abs=1e-3)
+        assert expected[-1] == pytest.approx(h - editing_eligible_reestimated(h, 10, 0.9), abs=1e-3)
     changed, wanted = (sum(getattr(g, key) for run in runs for g in run[1:]) for key in ("changed", "expected_changed"))
     assert abs(changed - wanted) * 20_000 < 4 * (wanted * 20_000) ** 0.5
 
@@ -173,7 +177,7 @@ def test_both_priors_get_the_same_uniforms():
 def test_distances_of_laws_do_not_depend_on_how_contexts_are_ordered():
     law_CV = np.stack([LAW, np.roll(LAW, 2), np.full(6, 1 / 6)])
     found = distances(law_CV, np.array([0.5, 0.3, 0.2]), lambda law: law, True, 5, 0.9, 6, 1.0)
-    assert found == pytest.approx(0.8 * fixed_prior_distance(0.95, np.arange(6)))
+    assert found == pytest.approx(0.8 * editing_distance_fixed_prior(0.95, np.arange(6)))
 
 
 @pytest.mark.parametrize("name", SEQUENCES_MADE)

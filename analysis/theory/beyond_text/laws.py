@@ -10,8 +10,9 @@ lost, so no context collapses. With p > 1/2 there is one confident token at a ti
     fixed prior pi = q_0    q_t(H) = h^(t+1)       total variation to q_0: h (1 - h^t), which goes to h
     own prior pi = q_t      h -> h^2 until h < p   total variation to q_0: at most 1 - p^2, for ever
 
-The law of the own prior needs p > (sqrt 5 - 1) / 2 = 0.618, where p^2 + p > 1: below, the rest of the law, at most
-1 - p^2, may hold another token that has become confident in turn, and gives some of its probability back.
+As functions: `editing_*` of `analysis.theory.next_token.formulas`. The law of the own prior needs p > 0.618, that is
+p^2 + p > 1: below, the rest of the law, at most 1 - p^2, may hold another token that has become confident in turn, and
+gives some of its probability back.
 
 Shapes: C contexts, V tokens, t rounds.
 """
@@ -21,34 +22,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-
-
-def fixed_prior_share(h: ArrayLike, rounds: ArrayLike) -> Floats:
-    """q_t(H) = h^(t+1). Status: derived here; exact for pi~ = pi = q_0."""
-    return np.asarray(h, np.float64) ** (np.asarray(rounds) + 1)
-
-
-def fixed_prior_distance(h: ArrayLike, rounds: ArrayLike) -> Floats:
-    """Total variation h (1 - h^t) to q_0. Status: derived here; exact for pi~ = pi = q_0."""
-    h = np.asarray(h, np.float64)
-    return h * (1 - h ** np.asarray(rounds))
-
-
-def own_prior_share(h: float, p: float, rounds: int) -> float:
-    """q_t(H): squared in every round until it is below p. Status: derived here; exact for pi~ = pi = q_t, p > 0.618."""
-    for _ in range(rounds):
-        if h < p:
-            break
-        h = h * h
-    return h
-
-
-def own_prior_distance_bound(p: float) -> float:
-    """1 - p^2: no more total variation in any number of rounds. Status: derived here; holds for p > 1/2."""
-    return 1 - p * p
 
 
 def changed_share(law_V: Floats, p: float) -> float:

@@ -16,6 +16,7 @@ import psutil
 import pytest
 from conftest import REPOSITORY, run_command
 from machines_fixture import two_machines
+from slurm_fixture import slurm_job
 from tokenizers_fixture import require_test_data
 
 from toedit.fingerprints import hash_file
@@ -238,3 +239,30 @@ def test_no_cluster_at_the_address_is_one_line(local, tmp_path):
         command = [*COMMAND, *edit(local / "scores"), "executor=ray", f"executor.address={address}", "out=edited"]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
         one_line(run, code, f"executor.address={address}", word)
+
+
+def test_a_slurm_job_starts_the_cluster_stops_at_its_warning_and_goes_on(corpus, small_prior, local, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    small = {
+        **slurm_job(tmp_path),
+        **SMALL,
+        "TOEDIT_PORT": port,
+        "SLURM_CPUS_ON_NODE": "1",
+        "TOEDIT_RAY_OPTIONS": "--object-store-memory=80000000",
+    }
+    out = tmp_path / "scores"
+    command = ["bash", str(REPOSITORY / "scripts/slurm/ray.sbatch"), *score(corpus, small_prior), f"out={out}"]
+    first = subprocess.Popen(command, env=small, cwd=tmp_path, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    while first.poll() is None and len(list(out.glob(".progress/*.json"))) < 2:
+        time.sleep(0.05)
+    first.send_signal(signal.SIGTERM)
+    said, _ = first.communicate(timeout=120)
+    assert first.returncode == 75 and "on 2 machines" in said, said
+    assert (tmp_path / "asked").read_text() == "requeue 7\n" and not (out / "manifest.json").exists()
+    again = subprocess.run(command, env=small, cwd=tmp_path, capture_output=True, text=True,
+                           timeout=300)  # fmt: skip
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert files(out) == files(local / "scores")

@@ -23,7 +23,7 @@ from toedit import executors
 from toedit.artifacts import Artifact
 from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
-from toedit.costs import corpus_tokens, flops_per_token, pass_memory, score_bytes_per_token
+from toedit.costs import BYTES_PER_TOKEN, corpus_tokens, flops_per_token, pass_memory, score_bytes_per_token
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration
 from toedit.instructions import holds_instructions
@@ -39,7 +39,9 @@ Prepared = tuple[int, Passages, PreparedShard]
 
 # What Python, torch and the documents of a shard take in a process, about; measured at 0.5 GB on a CPU.
 _PROCESS_BYTES = 0.7e9
-# For dry runs only: how much of English text a good prior is sure of.
+# Text against its zstd file, about.
+_COMPRESSION = 3
+# For estimates only: how much of English text a good prior is sure of.
 _CONFIDENT_SHARE = 0.15
 _COUNTS = ("documents", "instructions", "tokens", "scored", "confident", "cut_documents", "cut_tokens")
 
@@ -94,7 +96,7 @@ def build_scores(
             result.runtime |= scoring.facts
             _score_shards(todo, workspace, scoring, progress)
         else:
-            work = executors.ShardWork("score", ScoreShard, arguments, _need(prior, score, scorer))
+            work = executors.ShardWork("score", ScoreShard, arguments, _need(prior, score, scorer, todo))
             for number, facts in executors.over_shards(workspace, work, [(workspace.path, path) for path in todo], 1):
                 result.runtime |= facts
                 progress.advance(todo[number].stat().st_size, todo[number].name)
@@ -212,11 +214,13 @@ def _name(shard: Path) -> str:
     return shard.name.removesuffix(".jsonl.zst")
 
 
-def _need(prior: Path, score: ScoreConfig, scorer: ScorerConfig) -> executors.Need:
-    """What one worker needs to hold the prior."""
+def _need(prior: Path, score: ScoreConfig, scorer: ScorerConfig, todo: list[Path]) -> executors.Need:
+    """What one worker needs to hold the prior, and the largest shard with its scores (twice, while they are written)."""
     folder = model_folder(prior)
     weights, activations = pass_memory(model_shape(folder), score, scorer)
-    return executors.Need(_PROCESS_BYTES + weights + activations, f"prior.path={folder}", gpu=True)
+    text = _COMPRESSION * max((path.stat().st_size for path in todo), default=0)
+    shard = 2 * text * (1 + score_bytes_per_token(score.top_k, _CONFIDENT_SHARE) / BYTES_PER_TOKEN)
+    return executors.Need(_PROCESS_BYTES + weights + activations + shard, f"prior.path={folder}", gpu=True)
 
 
 def _estimate(corpus: Artifact, shape: ShapeConfig, score: ScoreConfig, scorer: ScorerConfig) -> dict[str, str]:

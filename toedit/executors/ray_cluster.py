@@ -71,7 +71,7 @@ def _round(
     executor: ExecutorConfig,
 ) -> Iterator[tuple[int, Any]]:
     """Hand out every task once; yield the results of those whose worker lived to tell."""
-    package = work.prepare.__module__.partition(".")[0]
+    package = work.prepare.__module__.partition(".")[0].replace("__main__", "toedit")  # a script is sent along
     output = workspace.path.absolute()
     inputs = {role: path.absolute() for role, path in workspace.inputs.items()}
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in todo.items()]

@@ -215,7 +215,7 @@ def _name(shard: Path) -> str:
 
 
 def _need(prior: Path, score: ScoreConfig, scorer: ScorerConfig, todo: list[Path]) -> executors.Need:
-    """What one worker needs to hold the prior, and the largest shard with its scores (twice, while they are written)."""
+    """What one worker needs: the prior, and the largest shard with its scores (twice, while they are written)."""
     folder = model_folder(prior)
     weights, activations = pass_memory(model_shape(folder), score, scorer)
     text = _COMPRESSION * max((path.stat().st_size for path in todo), default=0)

@@ -136,6 +136,37 @@ def test_bad_rows_are_rejected_listed_and_counted(tmp_path, name, capsys):
     assert f"{len(bad)} rows were rejected" in capsys.readouterr().err
 
 
+def test_zeros_between_and_behind_gzip_members_are_no_damage(tmp_path):
+    first, second = (gzip.compress(json.dumps({"text": text}).encode() + b"\n", mtime=0) for text in "ab")
+    (tmp_path / "x.jsonl.gz").write_bytes(first + b"\0" * 5000 + second + b"\0" * 10_000)
+    corpus = build(tmp_path, path=str(tmp_path / "x.jsonl.gz"))
+    assert [document["text"] for document in documents_of(corpus)] == ["a", "b"]
+    (tmp_path / "zeros.jsonl.gz").write_bytes(b"\0" * 5000)  # what a crashed disk leaves is no empty file
+    with pytest.raises(UnusableInput, match=r"zeros\.jsonl\.gz: is damaged"):
+        build(tmp_path, path=str(tmp_path / "zeros.jsonl.gz"))
+
+
+def test_every_file_is_read_whatever_its_name(tmp_path, capsys):
+    """Names that are no UTF-8, or spell another one's escape: none is taken for another, none acts on a terminal."""
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = [b"x\xff.txt", b"x\xfe.txt", b"x\\xff.txt", b"x\\\\xff.txt", b"x\x1b[31m\n.txt", b"x.txt"]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(repr(name).encode())
+    (folder / "\x1b[31m.png").touch()
+    documents = documents_of(build(tmp_path, path=str(folder)))
+    assert sorted(document["text"] for document in documents) == sorted(map(repr, names))
+    assert len({document["source"] for document in documents}) == len(names)
+    shown = capsys.readouterr().err
+    assert "\\x1b[31m.png" in shown and "\x1b" not in shown
+
+
+def test_a_file_of_nothing_but_a_mark_has_no_row(tmp_path):
+    (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf")
+    with pytest.raises(UnusableInput, match="holds no rows"):
+        build(tmp_path, path=str(tmp_path / "x.jsonl"))
+
+
 def test_a_bad_row_stops_the_strict(tmp_path):
     path = write(tmp_path / "x.jsonl", [{"text": "a"}, b"{"])
     with pytest.raises(UnusableInput, match=r"x\.jsonl line 2: not JSON"):

@@ -110,7 +110,7 @@ class FileRows:
                 data = value.data.strip()
                 whole = _is_whole(data)
                 yield line, data if whole else BadRow(_CUT, "the array does not end with ']', or goes on after it")
-            elif not value.isspace():
+            elif value.strip():
                 yield line, value
 
     def _text_rows(self, stream: io.BufferedReader, checked: streams.Decompressed | None) -> Iterator[tuple[int, Any]]:

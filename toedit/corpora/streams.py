@@ -44,6 +44,7 @@ class Decompressed(io.RawIOBase):
         self._input = b""
         self._output = memoryview(b"")
         self._ended = False
+        self._members = 0
         self.damage: str | None = None
 
     def readable(self) -> bool:
@@ -66,6 +67,10 @@ class Decompressed(io.RawIOBase):
                 self.damage = "ends too early"
             return b""
         if self._decompressor is None:
+            if self._gzip and self._members:
+                data = data.lstrip(b"\0")  # gzip files may be padded with zeros, as tapes wanted it
+                if not data:
+                    return b""
             gzip_bits = 31  # zlib's way of saying gzip, its checksum included
             zstd = zstandard.ZstdDecompressor()
             self._decompressor = zlib.decompressobj(gzip_bits) if self._gzip else zstd.decompressobj()
@@ -76,9 +81,9 @@ class Decompressed(io.RawIOBase):
             self.damage = f"is damaged ({error})"
             return b""
         if self._decompressor.eof:
-            rest = self._decompressor.unused_data
-            self._input = rest.lstrip(b"\0") if self._gzip else rest  # gzip files may be padded with zeros
+            self._input = self._decompressor.unused_data
             self._decompressor = None
+            self._members += 1
         return piece
 
 

@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 
 from toedit.config import CorpusConfig
 from toedit.corpora import plan_corpus, streams
+from toedit.corpora.files import FileRows, InputFile
 from toedit.corpora.ids import UniqueIds
 from toedit.corpora.parts import part_of
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
@@ -144,6 +145,33 @@ def test_zeros_between_and_behind_gzip_members_are_no_damage(tmp_path):
     (tmp_path / "zeros.jsonl.gz").write_bytes(b"\0" * 5000)  # what a crashed disk leaves is no empty file
     with pytest.raises(UnusableInput, match=r"zeros\.jsonl\.gz: is damaged"):
         build(tmp_path, path=str(tmp_path / "zeros.jsonl.gz"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_an_array_is_one_however_its_beginning_arrives(pack, tmp_path):
+    """A member or frame of its own holds the blank space before the bracket."""
+    name = {gzip.compress: "x.json.gz", zstandard.compress: "x.json.zst"}[pack]
+    (tmp_path / name).write_bytes(pack(b" \n") + pack(b"\r\n[") + pack(b'{"text": "a"}, {"text": "b"}]'))
+    assert [document["text"] for document in documents_of(build(tmp_path, path=str(tmp_path / name)))] == ["a", "b"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 1000])
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.json.gz", "x.txt"])
+def test_rows_do_not_depend_on_how_bytes_arrive(name, most):
+    """A server hands over as many as it likes."""
+    data = b'\xef\xbb\xbf \n[{"text": "a"}, {"text": "b"},\n{"text": 1}]\n'
+    data = gzip.compress(data)[:-3] if name.endswith("gz") else data
+
+    class Trickle(io.BytesIO):
+        def readinto(self, target):
+            return super().readinto(memoryview(target)[:most])
+
+    config = CorpusConfig(kind="local", on_truncated_file="keep")
+    whole, small = (
+        [(row.line, str(row.value)) for row in FileRows([InputFile(name, kind, len(data))], config).rows()]
+        for kind in (lambda: io.BytesIO(data), lambda: Trickle(data))
+    )
+    assert whole == small and len(whole) == {"x.jsonl": 2, "x.txt": 1}.get(name, 3)
 
 
 def test_every_file_is_read_whatever_its_name(tmp_path, capsys):

@@ -87,12 +87,26 @@ class Decompressed(io.RawIOBase):
         return piece
 
 
+class _Filled(io.RawIOBase):
+    """The bytes of `raw`, as many as are asked for: servers and members of a .gz hand them over in small pieces."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        view, filled = memoryview(target), 0
+        while filled < len(view) and (size := self._raw.readinto(view[filled:])):
+            filled += size
+        return filled
+
+
 def plain_stream(raw: io.RawIOBase, compression: str | None) -> tuple[io.BufferedReader, Decompressed | None]:
     """A buffered reader of the plain bytes and, where the file is compressed, the stream that knows of damage."""
-    if compression is None:
-        return io.BufferedReader(raw, BUFFER), None
-    stream = Decompressed(raw, compression)
-    return io.BufferedReader(stream, BUFFER), stream
+    stream = None if compression is None else Decompressed(raw, compression)
+    return io.BufferedReader(_Filled(stream or raw), BUFFER), stream
 
 
 def begins_with_bracket(stream: io.BufferedReader) -> bool:

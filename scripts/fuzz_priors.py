@@ -3,11 +3,14 @@
 Each is a Hugging Face folder: byte-level BPE (GPT-2's spelling), BPE with byte fallback and a dummy space (Llama 2's),
 lower-casing WordPiece (BERT's). Vocabularies of a few hundred pieces, so that candidates are pieces of characters,
 special tokens, continuations and spaces: whatever is hard to put into a text.
+
+    .venv/bin/python scripts/fuzz_priors.py priors byte_level wordpiece    into priors/byte_level, priors/wordpiece
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,8 +82,8 @@ def write_tokenizer(family: str, folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def write_priors(folder: Path, families: Sequence[str]) -> dict[str, Path]:
-    """A model for each family: the Hugging Face folder by its name."""
+def write_priors(folder: Path, families: Sequence[str]) -> None:
+    """A model for each family, below `folder`."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -89,4 +92,7 @@ def write_priors(folder: Path, families: Sequence[str]) -> dict[str, Path]:
         tokenizer = write_tokenizer(family, folder / family)
         config = LlamaConfig(vocab_size=tokenizer.get_vocab_size(), **SHAPE)
         LlamaForCausalLM(config).save_pretrained(folder / family)
-    return {family: folder / family for family in families}
+
+
+if __name__ == "__main__":
+    write_priors(Path(sys.argv[1]), sys.argv[2:])

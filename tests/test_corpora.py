@@ -26,6 +26,7 @@ from toedit.corpora import plan_corpus, streams
 from toedit.corpora.files import FileRows, InputFile
 from toedit.corpora.ids import UniqueIds
 from toedit.corpora.parts import part_of
+from toedit.documents import document_line
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -55,6 +56,16 @@ def test_what_is_written_in_any_format_reads_back(tmp_path_factory, documents, f
     corpus = build(root, path=str(write(root / f"x{format}", documents)), shard_bytes=shard_bytes)
     assert documents_of(corpus) == documents
     assert counts_of(corpus)["documents_out"] == counts_of(corpus)["documents_in"] == len(documents)
+
+
+@pytest.mark.parametrize(
+    "odd", [float("nan"), [float("inf"), "\ud800"], {"\ud800": -float("inf")}, "\udfff", 1e300, "é"]
+)
+def test_a_document_that_is_read_and_written_again_has_the_same_line(odd):
+    line = document_line({"id": "é", "text": "🙂", "source": "s", "metadata": {"odd": odd, "é": [odd]}})
+    again = json.loads(line)
+    assert document_line(again) == line and again["id"] == "é"
+    assert ("é".encode() in line) == ("ud" not in repr(odd))  # escapes only where UTF-8 cannot say it
 
 
 def test_every_format_makes_the_same_artifact(tmp_path):

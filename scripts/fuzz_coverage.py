@@ -3,11 +3,12 @@
     python=$(bash scripts/environment_fuzz.sh)
     $python scripts/fuzz_coverage.py reader --seconds 300 --work fuzzed
     $python scripts/fuzz_coverage.py splicer --seconds 300 --work fuzzed --tokenizers tokenizers/
-    $python scripts/fuzz_coverage.py reader --lines --work fuzzed           the lines that the inputs found reach
+    $python scripts/fuzz_coverage.py reader --work fuzzed --distil tests/golden/fuzz/reader.txt
 
-The properties stand in `fuzz_targets.py`. Keeps in --work the inputs that reached new code, `<target>/`, from which a
-later run goes on, and one that broke a property, `<target>-crash-*`; then exits 1. --tokenizers is a folder of
-Hugging Face tokenizers, beside the three made here.
+The last one counts the lines that the inputs found reach, and writes the fewest small ones that reach as many, in hex,
+one a line. The properties stand in `fuzz_targets.py`. Keeps in --work the inputs that reached new code, `<target>/`,
+from which a later run goes on, and one that broke a property, `<target>-crash-*`; then exits 1. --tokenizers names a
+folder of Hugging Face tokenizers, beside the three made here.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -36,6 +38,38 @@ MODULES = {
     ),
     "splicer": ("splicing.py", "tokenizing.py"),
 }
+WORDS = [
+    *(
+        b'"%s"' % key
+        for key in b"text id metadata layout fields editable row output history tools from gpt role".split()
+    ),
+    *(
+        b'"%s"' % key
+        for key in b"conversations content system assistant toedit toedit_history toedit_instruction".split()
+    ),
+    *(
+        b"\\ud800",
+        b"\\u0000",
+        b"\xed\xa0\x80",
+        b"\xef\xbb\xbf",
+        b"\xe2\x96\x81",
+        b"e\xcc\x81",
+        b"\xf0\x9f\x99\x82",
+        b"1e400",
+    ),
+    *(
+        b"NaN",
+        b"null",
+        b"[[[[[[[[",
+        b"]]]]]]]]",
+        b'{"a":',
+        b"\x1f\x8b\x08\x00",
+        b"\x28\xb5\x2f\xfd",
+        b"\x50\x2a\x4d\x18",
+    ),
+    *(b"##ing", b"<s>", b"</s>", b"[MASK]", b"<|endoftext|>", b"<0xE2>"),
+]
+"""What a fuzzer would take long to spell; it puts them into its inputs."""
 TEXTS = [*TRAINED_ON[:1], "e\u0301🙂\r\n ▁##ing <s> <0xE2>", " a\0b\ufeff ", "한 ﬁ İ"]
 
 
@@ -66,17 +100,26 @@ def fuzz(asked: argparse.Namespace) -> None:
     def one_input(data: bytes) -> None:
         target(data)
 
-    options = [f"-max_total_time={asked.seconds}", "-print_final_stats=1", "-timeout=30", "-rss_limit_mb=4096"]
+    options = [
+        f"-max_total_time={asked.seconds}",
+        "-print_final_stats=1",
+        "-timeout=30",
+        "-rss_limit_mb=4096",
+        "-len_control=0",
+    ]
     options += ["-max_len=4096", f"-seed={asked.seed + 1}", f"-artifact_prefix={asked.work / asked.target}-"]
+    words = asked.work / "words.txt"
+    words.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in WORDS))
+    options.append(f"-dict={words}")
     atheris.Setup([sys.argv[0], *options, str(asked.work / asked.target)], one_input)
     atheris.Fuzz()
 
 
 def write_seeds(name: str, folder: Path) -> None:
-    from fuzz_targets import sound_seeds
+    from fuzz_targets import seeds
 
     folder.mkdir(parents=True, exist_ok=True)
-    for number, data in enumerate(sound_seeds(TEXTS)[name]):
+    for number, data in enumerate(seeds(TEXTS)[name]):
         (folder / f"seed-{number:03d}").write_bytes(data)
 
 
@@ -88,29 +131,44 @@ def report(name: str, log: str) -> str:
     return f"{name}: {total[1] if total else runs} executions, {edges} edges, {features} features, {kept} inputs kept"
 
 
-def reached_lines(name: str, inputs: Path, tokenizers: Path | None) -> dict[str, tuple[int, int]]:
-    """By module: how many of its lines the inputs reach, and how many can run."""
-    reached: dict[str, set[int]] = {str(REPOSITORY / "toedit" / module): set() for module in MODULES[name]}
+def reached_lines(name: str, work: Callable[[], Any]) -> set[tuple[str, int]]:
+    """(module, line) of the lines of the modules under test that run during `work`."""
+    files = {str(REPOSITORY / "toedit" / module): module for module in MODULES[name]}
+    reached = set()
 
     def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        lines = reached.get(frame.f_code.co_filename)
-        if lines is None:
+        if frame.f_code.co_filename not in files:
             return None
-        lines.add(frame.f_lineno)
+        reached.add((files[frame.f_code.co_filename], frame.f_lineno))
         return trace
 
-    target = target_of(name, tokenizers)
     sys.settrace(trace)
     try:
-        for file in sorted(inputs.iterdir()):
-            target(file.read_bytes())
+        work()
     finally:
         sys.settrace(None)
-    found = {}
-    for module, lines in reached.items():
-        can_run = lines_in_functions(compile(Path(module).read_text(), module, "exec"))
-        found[module] = (len(lines & can_run), len(can_run))
-    return found
+    return reached
+
+
+def distil(asked: argparse.Namespace) -> None:
+    """Count the lines that the inputs of --work reach; write a few inputs that reach all of them."""
+    target = target_of(asked.target, asked.tokenizers)
+    inputs = [file.read_bytes() for file in (asked.work / asked.target).iterdir()]
+    every = reached_lines(asked.target, lambda: target_of(asked.target, asked.tokenizers))
+    kept = []
+    for data in sorted(inputs, key=lambda data: (len(data), data)):  # the shortest that reaches something new
+        lines = reached_lines(asked.target, partial(target, data))
+        if lines - every:
+            every |= lines
+            kept.append(data.hex())
+    asked.distil.parent.mkdir(parents=True, exist_ok=True)
+    asked.distil.write_text("".join(line + "\n" for line in kept))
+    for module in MODULES[asked.target]:
+        path = REPOSITORY / "toedit" / module
+        can_run = lines_in_functions(compile(path.read_text(), str(path), "exec"))
+        reached = {line for name, line in every if name == module} & can_run
+        print(f"toedit/{module}: {len(reached)} of {len(can_run)} lines")
+    print(f"{len(inputs)} inputs, {len(kept)} of them reach as many lines: {asked.distil}")
 
 
 def lines_in_functions(code: CodeType, inside: bool = False) -> set[int]:
@@ -126,17 +184,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokenizers", type=Path, help="a folder of Hugging Face tokenizers")
     parser.add_argument("--work", type=Path, default=Path("fuzzed"))
-    parser.add_argument("--lines", action="store_true", help="count the lines that the inputs in --work reach")
+    parser.add_argument("--distil", type=Path, help="write the smallest inputs of --work that reach all its lines")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     asked.work = asked.work.resolve()
     if asked.child:
         fuzz(asked)
-    if asked.lines:
-        for module, (reached, lines) in reached_lines(
-            asked.target, asked.work / asked.target, asked.tokenizers
-        ).items():
-            print(f"{Path(module).relative_to(REPOSITORY)}: {reached} of {lines} lines")
+    if asked.distil:
+        distil(asked)
         return 0
     write_seeds(asked.target, asked.work / asked.target)
     log = asked.work / f"{asked.target}.log"

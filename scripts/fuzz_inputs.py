@@ -270,20 +270,19 @@ Expected = dict[str, list[tuple[int, Case]]]
 
 
 def write_texts(folder: Path, draw: random.Random, documents: int) -> Expected:
-    """About `documents` rows below `folder`, in files of every kind."""
+    """`documents` rows and a few more below `folder`, in files of every kind."""
     folder.mkdir(parents=True)
     texts = documents // 50
     cases = [good("text", b'{"text": "An ordinary first row."}'), *text_cases(draw, documents - 2 * texts)]
-    fifth = len(cases) // 5
-    calm = [case for case in cases[4 * fifth :] if case.kind not in BROKEN_STRUCTURE]
+    fifth, last = len(cases) // 5, cases[len(cases) // 5 * 4 :]
+    calm = [case for case in last if case.kind not in BROKEN_STRUCTURE]
+    first = cases[:fifth] + [case for case in last if case.kind in BROKEN_STRUCTURE]
     expected = {
-        "a.jsonl": write_lines(
-            folder / "a.jsonl", draw, cases[:fifth] + giants(min(1_000_000, 100 * documents)), b"\n"
-        ),
+        "a.jsonl": write_lines(folder / "a.jsonl", draw, first + giants(min(1_000_000, 100 * documents)), b"\n"),
         "b.ndjson": write_lines(folder / "b.ndjson", draw, cases[fifth : 2 * fifth], b"\r\n"),
         "c.JSONL.gz": write_lines(folder / "c.JSONL.gz", draw, cases[2 * fifth : 3 * fifth], b"\n"),
         "d.jsonl.zst": write_lines(folder / "d.jsonl.zst", draw, cases[3 * fifth : 4 * fifth], b"\n"),
-        "e.json": write_array(folder / "e.json", calm),
+        "e.json.gz": write_array(folder / "e.json.gz", calm),
         "f.parquet": write_parquet(folder / "f.parquet", draw, texts),
     }
     return expected | write_text_files(folder, draw, texts)
@@ -307,7 +306,9 @@ def write_lines(path: Path, draw: random.Random, cases: list[Case], end: bytes) 
 
 
 def write_array(path: Path, cases: list[Case]) -> list[tuple[int, Case]]:
-    path.write_bytes(b" \n[" + b" ,\r\n".join(case.line for case in cases) + b"\n]\n")
+    """A JSON array whose members of a .gz are cut before the bracket and at its first comma."""
+    parts = [b" \n", b"[" + cases[0].line, b"".join(b" ,\r\n" + case.line for case in cases[1:]) + b"\n]\n"]
+    path.write_bytes(b"".join(gzip.compress(part, mtime=0) for part in parts))
     return list(enumerate(cases, start=1))
 
 

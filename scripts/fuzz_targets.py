@@ -17,13 +17,19 @@ import gzip
 import io
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import zstandard
+from fuzz_inputs import text_cases
+from fuzz_instructions import LAYOUTS
 
 from toedit.config import CorpusConfig
+from toedit.corpora import rows as rows_module
 from toedit.corpora.bad_rows import BadRow
 from toedit.corpora.files import FileRows, InputFile
 from toedit.corpora.rows import Row, document_of
@@ -31,14 +37,15 @@ from toedit.documents import Document, document_line
 from toedit.edit_corpus import forget_edit, record_edit
 from toedit.errors import ToEditError
 from toedit.instruction_files import row_line
-from toedit.instructions import record_of
+from toedit.instructions import Replaced, record_of, replace_text
 from toedit.splicing import DELETED, LedgerRow, Spliced, is_exact, splice, unsplice
 from toedit.tokenizing import PriorTokenizer
 
 KINDS = ("jsonl", "json", "txt", "jsonl.gz", "jsonl.zst", "json.gz", "json.zst", "txt.gz", "parquet")
-LAYOUTS = ("text", "alpaca", "sharegpt", "messages")
-LONGEST = 2000
-"""`corpus.max_document_bytes`: small, so that a fuzzer reaches the rows that are too long."""
+LAYOUT_NAMES = ("text", "alpaca", "sharegpt", "messages")
+FIELDS = (["text"], ["text", "a.0.b"], ["metadata.text"], ["text"])
+LONGEST, SLACK = 250, 100
+"""`corpus.max_document_bytes`, and what a row may have beside it: small, so that a fuzzer reaches what is too long."""
 
 
 class Trickle(io.RawIOBase):
@@ -69,15 +76,24 @@ class Trickle(io.RawIOBase):
 
 
 def check_reader(data: bytes) -> None:
-    if len(data) < 3:
-        return
-    name, layout, content = f"x.{KINDS[data[0] % len(KINDS)]}", LAYOUTS[data[1] % len(LAYOUTS)], data[3:]
-    if data[1] & 0x80:  # sound packing around any content, perhaps cut
-        content = pack(content, name, cut=data[2] if data[1] & 0x40 else 0)
-    on_truncated = "refuse" if data[1] & 0x20 else "keep"
-    config = CorpusConfig(kind="local", layout=layout, max_document_bytes=LONGEST, on_truncated_file=on_truncated)
+    with mock.patch.object(rows_module, "LINE_SLACK", SLACK):
+        if len(data) > 3:
+            check_rows(data[0], data[1], data[2], data[3:])
+
+
+def check_rows(kind: int, flags: int, number: int, content: bytes) -> None:
+    name, layout = f"x.{KINDS[kind % len(KINDS)]}", LAYOUT_NAMES[flags % len(LAYOUT_NAMES)]
+    if flags & 0x80:  # sound packing around any content, perhaps cut
+        content = pack(content, name, cut=number if flags & 0x40 else 0)
+    config = CorpusConfig(
+        kind="local",
+        layout=layout,
+        text_fields=FIELDS[flags >> 2 & 3] if layout == "text" else ["text"],
+        max_document_bytes=LONGEST,
+        on_truncated_file="refuse" if flags & 0x20 else "keep",
+    )
     rows, refused = rows_of(content, name, config, 1 << 18)
-    again, refused_again = rows_of(content, name, config, 1 + data[2])
+    again, refused_again = rows_of(content, name, config, 1 + number)
     assert [row.line for row in rows] == sorted({row.line for row in rows}), "lines do not increase"
     assert same_rows(rows, again) and (refused is None) == (refused_again is None), "rows depend on how bytes arrive"
     if name == "x.jsonl":
@@ -97,6 +113,11 @@ def pack(data: bytes, name: str, cut: int) -> bytes:
         data = gzip.compress(data[:10], mtime=0) + b"\0" * (cut % 3) + gzip.compress(data[10:], mtime=0)
     elif name.endswith(".zst"):
         data = zstandard.compress(data[:10]) + zstandard.compress(data[10:])
+    elif name.endswith(".parquet"):
+        texts = pa.array(data.split(b"\n"), pa.binary())
+        columns = {"text": texts, "output": texts, "metadata": [{"n": n, "text": b"\xff"} for n in range(len(texts))]}
+        pq.write_table(pa.table(columns), buffer := io.BytesIO(), row_group_size=2)
+        data = buffer.getvalue()
     return data[: len(data) - cut] if cut else data
 
 
@@ -139,9 +160,27 @@ def is_document(row: Row, config: CorpusConfig) -> bool:
     assert json.dumps(stored, sort_keys=True) == json.dumps(json.loads(line), sort_keys=True) or (
         stored.pop("metadata") == {} and document_line(stored) == line
     ), "an edit's note does not come off again"
-    if (record := record_of(json.loads(line))) is not None:
-        json.loads(row_line(record.row))
+    check_record(json.loads(line))
     return True
+
+
+def check_record(document: Document) -> None:
+    """Of instruction data: an edit of every response moves into the row, and out of it again."""
+    before = json.dumps(document)
+    if (record := record_of(document)) is None:
+        return
+    json.loads(row_line(record.row))
+    text = document["text"].encode()
+    edited, back, copied, shift = b"", [], 0, 0
+    for start, end in record.editable:
+        edited += text[copied:start] + b"new"
+        back.append(Replaced(start + shift, 3, end - start))
+        copied, shift = end, shift + 3 - (end - start)
+    forth = [Replaced(start, end - start, 3) for start, end in record.editable]
+    replace_text(document, (edited + text[copied:]).decode(), forth)
+    assert record_of(document) is not None
+    replace_text(document, text.decode(), back)
+    assert json.dumps(document) == before, "responses do not come back"
 
 
 # --- the splicer ------------------------------------------------------------------------------------------------------
@@ -222,21 +261,38 @@ def ranges_in(text: str, draw: random.Random) -> list[list[int]]:
     return [[byte[n], byte[n + 1]] for n in range(0, len(byte) - 1, 2)]
 
 
-def sound_seeds(texts: Iterable[str]) -> dict[str, list[bytes]]:
-    """Inputs for a fuzzer to begin with."""
-    texts = list(texts)
-    rows = {
-        "text": b"".join(json.dumps({"id": t[:3], "text": t, "metadata": {"a": [t]}}).encode() + b"\n" for t in texts),
-        "alpaca": json.dumps({"instruction": "a", "output": texts[0], "history": [["b", "c"]]}).encode(),
-        "sharegpt": b'{"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}',
-        "messages": b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+def seeds(texts: Sequence[str]) -> dict[str, list[bytes]]:
+    """Inputs for a fuzzer to begin with: a few rows of `scripts/fuzz_documents.py` in every kind of file."""
+    draw = random.Random(0)
+    cases = {
+        "text": text_cases(draw, 240),
+        **{name: [maker(draw) for _ in range(120)] for name, maker in LAYOUTS.items()},
     }
-    reader = [
-        bytes([kind, layout | 0x80, 7])
-        + (b"[%s]" % content.replace(b"\n", b"").replace(b"}{", b"},{") if array else content)
-        for kind, name in enumerate(KINDS)
-        for layout, content in enumerate(rows.values())
-        for array in ([False, True] if name.startswith("json.") or name == "json" else [False])
-    ]
+    lines = {name: [case.line for case in found if len(case.line) < 500] for name, found in cases.items()}
+    lines["text"] += [document_line(document).strip() for document in instruction_documents(lines["sharegpt"])]
+    reader = []
+    for layout, found in lines.items():
+        for start in range(0, len(found), 3):
+            kind, flags = (
+                draw.randrange(len(KINDS)),
+                LAYOUT_NAMES.index(layout) | draw.choice([0x80, 0xA0, 0xC0, 0x84, 0x88]),
+            )
+            content = b"\n".join(found[start : start + 3])
+            content = b"[" + content.replace(b"\n", b",") + b"]" if "json." in KINDS[kind] + "." else content
+            reader.append(bytes([kind, flags, draw.randrange(256)]) + content)
+    for kind, (first, end) in enumerate([(b"", b"\n"), (b"[", b",")]):  # rows too long, in the middle and at the end
+        row = b'{"text": "a"%s}' % (b" " * 6 * LONGEST + b" " * SLACK) + end
+        reader.append(bytes([kind, 0, 255]) + first + row + b'{"text": "b"}' + end + row)
     splicer = [bytes([n, 0, 0, 0, n, 200]) + text.encode() for n, text in enumerate(texts)]
     return {"reader": reader, "splicer": splicer}
+
+
+def instruction_documents(lines: Sequence[bytes]) -> list[Document]:
+    """Rows as the documents that a corpus makes of them: a user may give these again."""
+    config, found = CorpusConfig(kind="local", layout="sharegpt"), []
+    for line in lines:
+        try:
+            found.append(document_of(Row(0, "x", 1, line), config)[0])
+        except BadRow:
+            continue
+    return [document for document in found if len(document_line(document)) < 500]

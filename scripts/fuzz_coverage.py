@@ -5,7 +5,7 @@
     $python scripts/fuzz_coverage.py splicer --seconds 300 --work fuzzed --tokenizers tokenizers/
     $python scripts/fuzz_coverage.py reader --work fuzzed --distil tests/golden/fuzz/reader.txt
 
-The last one counts the lines that the inputs found reach, and writes the fewest small ones that reach as many, in hex,
+The last one counts the lines that the inputs found reach, and writes those few that reach what no seed reaches, in hex,
 one a line. The properties stand in `fuzz_targets.py`. Keeps in --work the inputs that reached new code, `<target>/`,
 from which a later run goes on, and one that broke a property, `<target>-crash-*`; then exits 1. --tokenizers names a
 folder of Hugging Face tokenizers, beside the three made here.
@@ -70,6 +70,8 @@ WORDS = [
     *(b"##ing", b"<s>", b"</s>", b"[MASK]", b"<|endoftext|>", b"<0xE2>"),
 ]
 """What a fuzzer would take long to spell; it puts them into its inputs."""
+SMALL = 300
+"""Longer inputs are not kept in the repository."""
 TEXTS = [*TRAINED_ON[:1], "e\u0301🙂\r\n ▁##ing <s> <0xE2>", " a\0b\ufeff ", "한 ﬁ İ"]
 
 
@@ -151,16 +153,21 @@ def reached_lines(name: str, work: Callable[[], Any]) -> set[tuple[str, int]]:
 
 
 def distil(asked: argparse.Namespace) -> None:
-    """Count the lines that the inputs of --work reach; write a few inputs that reach all of them."""
+    """Count the lines that the inputs of --work reach; write a few small ones that reach what no seed reaches."""
+    from fuzz_targets import seeds
+
     target = target_of(asked.target, asked.tokenizers)
     inputs = [file.read_bytes() for file in (asked.work / asked.target).iterdir()]
     every = reached_lines(asked.target, lambda: target_of(asked.target, asked.tokenizers))
+    for data in seeds(TEXTS)[asked.target]:
+        every |= reached_lines(asked.target, partial(target, data))
     kept = []
     for data in sorted(inputs, key=lambda data: (len(data), data)):  # the shortest that reaches something new
         lines = reached_lines(asked.target, partial(target, data))
         if lines - every:
             every |= lines
-            kept.append(data.hex())
+            if len(data) <= SMALL:
+                kept.append(data.hex())
     asked.distil.parent.mkdir(parents=True, exist_ok=True)
     asked.distil.write_text("".join(line + "\n" for line in kept))
     for module in MODULES[asked.target]:
@@ -168,7 +175,7 @@ def distil(asked: argparse.Namespace) -> None:
         can_run = lines_in_functions(compile(path.read_text(), str(path), "exec"))
         reached = {line for name, line in every if name == module} & can_run
         print(f"toedit/{module}: {len(reached)} of {len(can_run)} lines")
-    print(f"{len(inputs)} inputs, {len(kept)} of them reach as many lines: {asked.distil}")
+    print(f"{len(inputs)} inputs; {len(kept)} small ones reach what no seed does: {asked.distil}")
 
 
 def lines_in_functions(code: CodeType, inside: bool = False) -> set[int]:

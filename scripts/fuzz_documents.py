@@ -247,7 +247,7 @@ def cut_files(campaign: Campaign, draw: random.Random, documents: int) -> None:
     (folder / "b.jsonl.zst").write_bytes(zstandard.compress(data)[: -draw.randrange(1, 200)])
     (folder / "c.jsonl.gz").write_bytes(gzip.compress(data, mtime=0)[:-8] + b"damaged!")
     with gzip.open(folder / "d.jsonl.gz", "wb", 5) as bomb, zstandard.open(folder / "e.jsonl.zst", "wb") as other:
-        for piece in [b'{"text": "', *[b"a" * LONGEST] * 50, b'"}\n{"text": "behind the bomb"}\n']:
+        for piece in [b'{"text": "', *[b"a" * LONGEST] * (10 + documents // 4), b'"}\n{"text": "behind the bomb"}\n']:
             bomb.write(piece)
             other.write(piece)
     arguments = ["stage=corpus", "corpus=local", f"corpus.path={folder}", f"corpus.max_document_bytes={LONGEST}"]

@@ -218,10 +218,12 @@ def check_splicer(data: bytes, tokenizers: Sequence[PriorTokenizer]) -> None:
     tampered = bytearray(spliced.text)
     for place in range(0, len(tampered), max(len(tampered) // 3, 1)):
         tampered[place] ^= 1 + draw.randrange(255)
-    try:
-        unsplice(bytes(tampered), spliced.rows)
-    except ToEditError:
-        pass
+    moved = [row._replace(start=row.start + draw.randrange(-3, 4)) for row in spliced.rows]
+    for text_of, rows in [(bytes(tampered), spliced.rows), (spliced.text, moved), (spliced.text, spliced.rows[::-1])]:
+        try:
+            unsplice(text_of, rows)
+        except ToEditError:
+            pass
 
 
 def check_spliced(
@@ -283,6 +285,13 @@ def seeds(texts: Sequence[str]) -> dict[str, list[bytes]]:
     for kind, (first, end) in enumerate([(b"", b"\n"), (b"[", b",")]):  # rows too long, in the middle and at the end
         row = b'{"text": "a"%s}' % (b" " * 6 * LONGEST + b" " * SLACK) + end
         reader.append(bytes([kind, 0, 255]) + first + row + b'{"text": "b"}' + end + row)
+    deep = b"[" * 110 + b"]" * 110
+    text = [b'{"text": "a", "metadata": %s}' % deep, b'{"text": "\xc3\xa9", "created": "\xc3\xa9"}', b'{"text": null}']
+    rows = [(0, row) for row in text] + [
+        (4, b'{"a": [{"b": "c"}], "text": "d"}'),
+        (1, b'{"output": "a", "history": [["b"]]}'),
+    ]
+    reader += [bytes([0, flags, 255]) + row for flags, row in rows]
     splicer = [bytes([n, 0, 0, 0, n, 200]) + text.encode() for n, text in enumerate(texts)]
     return {"reader": reader, "splicer": splicer}
 

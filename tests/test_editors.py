@@ -522,7 +522,7 @@ anything = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(
     metadata=st.dictionaries(st.sampled_from(["toedit", "toedit_history", "other"]), anything), edits=st.integers(1, 3)
 )

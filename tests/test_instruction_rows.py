@@ -7,7 +7,7 @@ import pytest
 from artifact_fixtures import random_scores
 from conftest import write_jsonl
 from corpus_fixtures import build, counts_of, documents_of, rejected_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from instruction_fixtures import alpaca_rows, responses_of, sharegpt_rows, write_array
 
@@ -206,6 +206,7 @@ def test_plain_corpora_keep_their_fingerprints(tmp_path):
 # --- ranges through edits ---------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_ranges_follow_replacements_there_and_back(data):
     text = data.draw(st.binary(min_size=4, max_size=60))
@@ -269,6 +270,7 @@ def test_a_row_s_line_is_one_line_of_json():
 SAID = st.text(alphabet="ab é🙂\n1", min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(SAID, st.lists(st.tuples(SAID, SAID), min_size=1, max_size=3)), min_size=1, max_size=4))
 def test_joined_passages_are_the_documents_tokens(contents):
     """A string is plain text, a list of pairs a conversation."""

@@ -1,5 +1,6 @@
 """Reading files when things go wrong: cut files, rows without end, kills."""
 
+import gzip
 import os
 import random
 import signal
@@ -33,6 +34,16 @@ def test_a_cut_file_is_refused_or_kept_as_far_as_it_goes(tmp_path, name):
         assert [(row["line"], row["reason"].split(":")[0]) for row in rejected_of(corpus)] == [
             (len(kept) + 1, "cut off")
         ]
+
+
+def test_only_the_last_row_of_a_cut_file_is_cut(tmp_path):
+    """Bad rows before the cut keep their own reasons."""
+    rows = b'{"text": }\n[1]\n\xff\n{"text": "a"}\n{"text": "b"'
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(rows, mtime=0)[:-8])
+    corpus = build(tmp_path, path=str(tmp_path), on_truncated_file="keep")
+    assert [document["text"] for document in documents_of(corpus)] == ["a"]
+    reasons = [row["reason"].split(":")[0] for row in rejected_of(corpus)]
+    assert reasons == ["not JSON", "not an object", "invalid UTF-8", "cut off"]
 
 
 INGEST = """

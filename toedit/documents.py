@@ -40,11 +40,14 @@ def document_line(document: Document) -> bytes:
     ordered = {key: document[key] for key in _FIELDS if document.get(key) not in (None, {})}
     ordered.setdefault("text", document["text"])
     try:
-        line = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
-    except ValueError:  # a lone surrogate (UnicodeEncodeError) or NaN somewhere in the metadata
+        line = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # NaN or an infinity somewhere in the metadata
         ordered["metadata"] = _finite(ordered["metadata"])
-        line = json.dumps(ordered, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-    return line + b"\n"
+        line = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return line.encode("utf-8") + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate there
+        return json.dumps(ordered, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _finite(value: Any) -> Any:

@@ -52,7 +52,7 @@ LEDGER_SCHEMA = pa.schema(
     ]
 )
 _COUNTS = ("documents", "tokens", "eligible", "changed", "unspliceable", "expected_changed", "protected")
-METADATA_KEY, HISTORY_KEY = "toedit", "toedit_history"
+METADATA_KEY, HISTORY_KEY, _NOT_OURS = "toedit", "toedit_history", "not_an_edit"
 
 
 def plan_edit(scores: Artifact, edit: EditConfig, root: Path, out: Path | None = None) -> Artifact:
@@ -236,10 +236,16 @@ def draw(scores: ShardScores, tokenizer: PriorTokenizer, edit: EditConfig) -> Dr
 
 
 def record_edit(document: Document, tokens: int, eligible: int, changed: int) -> None:
-    """Note the edit in the document's metadata; an earlier edit's note moves to the history."""
+    """Note the edit in the document's metadata; an earlier edit's note moves to the history.
+
+    Whatever else somebody keeps under the two names moves there, too, as one entry that says so.
+    """
     metadata = dict(document.get("metadata", {}))
-    if METADATA_KEY in metadata:
-        metadata[HISTORY_KEY] = [*metadata.get(HISTORY_KEY, []), metadata.pop(METADATA_KEY)]
+    held = {key: metadata.pop(key) for key in (METADATA_KEY, HISTORY_KEY) if key in metadata}
+    if _is_note(held.get(METADATA_KEY)) and _is_history(held.get(HISTORY_KEY, [None])):
+        metadata[HISTORY_KEY] = [*held.get(HISTORY_KEY, []), held[METADATA_KEY]]
+    elif held:
+        metadata[HISTORY_KEY] = [{_NOT_OURS: held}]
     metadata[METADATA_KEY] = {"tokens": int(tokens), "eligible": int(eligible), "changed": int(changed)}
     document["metadata"] = metadata
 
@@ -249,6 +255,19 @@ def forget_edit(document: Document) -> None:
     metadata = document["metadata"]
     metadata.pop(METADATA_KEY)
     if history := metadata.pop(HISTORY_KEY, []):
-        metadata[METADATA_KEY] = history[-1]
+        last = history[-1]
+        if _NOT_OURS in last:
+            metadata.update(last[_NOT_OURS])
+            return
+        metadata[METADATA_KEY] = last
         if history[:-1]:
             metadata[HISTORY_KEY] = history[:-1]
+
+
+def _is_note(value: Any) -> bool:
+    """Whether `record_edit` may have written `value`."""
+    return isinstance(value, dict) and _NOT_OURS not in value
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0

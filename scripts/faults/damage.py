@@ -1,0 +1,97 @@
+"""Faults of files: damage in what a stage reads, and in what an interrupted run of it has left.
+
+    input         one file of a finished input is damaged, then the stage that reads it runs
+    unfinished    a run is killed, one file of what it left is damaged, then the run goes on
+
+Damage is one of: a bit flipped, cut short, deleted, a folder in its place, changed for another shard. It must be named
+in one line (code 2), or else what it hit is made again or not needed, and the result is the undisturbed one. What no
+stage can see without reading everything twice (a bit in a raw token file or in a model's weights; figures in a
+manifest) must be found by `toedit verify`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from faults.runs import Finding, Trial
+from toedit.verifying import verify
+
+CHECKED = (".zst", ".parquet")
+"""Files whose every byte is under a checksum that readers look at."""
+
+
+def input_damaged(trial: Trial) -> str:
+    """Damage a copy of what the stage reads."""
+    base = trial.folder / "base"
+    shutil.copytree(trial.base, base)
+    trial.base = base
+    folder = base / trial.draw.choice(trial.stage.reads)
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    file = trial.draw.choice(files)
+    what = damage(file, files, trial)
+    (trial.folder / "damage.txt").write_text(f"{what}: {file}\n")
+    code = trial.wait(trial.start(), {0, 2, 3})
+    if code:
+        named = (file.name, folder.name) if file.name == "manifest.json" or what == "swapped" else (file.name,)
+        if not any(name in trial.error() for name in named):
+            raise Finding(f"{what} {file}: not named in: {trial.error()}")
+        return f"one line ({code})"
+    if not trial.differing():
+        trial.compare()
+        return "as undisturbed"
+    if file.suffix not in CHECKED and any(str(file) in fault for fault in verify(folder)):
+        return "toedit verify finds it"
+    raise Finding(f"{what} {file}: not noticed, and the result differs: {trial.differing()[0]}; see {trial.out}")
+
+
+def unfinished_damaged(trial: Trial) -> str:
+    """Damage what a killed run left."""
+    process = trial.start()
+    try:
+        process.wait(trial.draw.uniform(0.3, 1.05) * trial.stage.seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    if trial.wait(process, {0, -signal.SIGKILL}) == 0:
+        return "too late"
+    files = sorted(file for file in trial.out.rglob("*") if file.is_file() and file.name != ".lock")
+    if not files:
+        return "too early"
+    file = trial.draw.choice(files)
+    what = damage(file, files, trial)
+    (trial.folder / "damage.txt").write_text(f"{what}: {file}\n")
+    if trial.wait(trial.start(), {0, 2}):
+        if str(trial.out) not in trial.error() and file.name not in trial.error():
+            raise Finding(f"{what} {file}: not named in: {trial.error()}")
+        return "one line (2)"
+    if not trial.differing():
+        trial.compare()
+        return "as undisturbed"
+    if any(str(file) in fault for fault in verify(trial.out)):
+        return "toedit verify finds it"
+    raise Finding(f"{what} {file}: not noticed, and the result differs: {trial.differing()[0]}; see {trial.out}")
+
+
+def damage(file: Path, files: list[Path], trial: Trial) -> str:
+    """Damage `file`; return how."""
+    others = [other for other in files if other != file and other.suffix == file.suffix and other.parent == file.parent]
+    kinds = ["flipped", "cut short", "deleted", "a folder"] + ["swapped"] * bool(others)
+    kind: str = trial.draw.choice([*kinds, "flipped"])
+    data = bytearray(file.read_bytes())
+    if kind == "flipped" and data:
+        data[trial.draw.randrange(len(data))] ^= 1 << trial.draw.randrange(8)
+        file.write_bytes(data)
+    elif kind == "cut short" and data:
+        file.write_bytes(data[: trial.draw.randrange(len(data))])
+    elif kind == "swapped":
+        other = trial.draw.choice(others)
+        file.write_bytes(other.read_bytes())
+        other.write_bytes(data)
+    else:
+        file.unlink()
+        if kind == "a folder":
+            file.mkdir()
+    return kind

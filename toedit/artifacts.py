@@ -105,7 +105,7 @@ class Artifact:
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
         inputs = {role: {"fingerprint": source.fingerprint} for role, source in self.inputs.items()}
         marker = {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint}
-        write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs})
+        write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs}, durable=True)
         (self.path / MANIFEST).unlink(missing_ok=True)
         try:
             result = self.build(workspace)
@@ -137,7 +137,7 @@ class Artifact:
             "environment": environment.packages(),
             "timings": {"started": round(started, 3), "seconds": round(time.time() - started, 3)},
         }
-        write_json(self.path / MANIFEST, manifest)
+        write_json(self.path / MANIFEST, manifest, durable=True)
         workspace.close()
 
     def _revisions_of_inputs(self) -> dict[str, str]:

@@ -63,7 +63,8 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
-        self._stream = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(self._file, closefd=True)
+        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)  # readers find a flipped bit
+        self._stream = compressor.stream_writer(self._file, closefd=True)
         self.documents = 0
 
     def write(self, document: Document) -> None:

@@ -21,6 +21,7 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader, FileSystemWriter
 
 from pretrain.ranks import Ranks
+from toedit.command import as_user_error
 from toedit.workspace import write_json
 
 POSITION = "position.json"
@@ -110,6 +111,6 @@ def _quietly() -> Iterator[None]:
             yield
         except CheckpointException as error:
             for cause, _ in error.failures.values():
-                if isinstance(cause, OSError):
-                    raise cause from None
+                if known := as_user_error(cause):
+                    raise known from None
             raise

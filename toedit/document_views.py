@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 
 from toedit.artifacts import load_input
 from toedit.documents import DOCUMENTS, read_documents, shard_paths
-from toedit.edit_corpus import EDITS, METADATA_KEY
+from toedit.edit_corpus import EDITS, LEDGER_SCHEMA, METADATA_KEY
 from toedit.errors import UnusableInput
 from toedit.instructions import replace_text, response_ranges
 from toedit.parquet_files import count_rows, read_parquet
 from toedit.protection import changeable
 from toedit.reverting import taken_back
-from toedit.scores import scores_path
+from toedit.scores import SCORES_SCHEMA, scores_path
 from toedit.splicing import LedgerRow, unsplice
 from toedit.workspace import read_manifest
 
@@ -162,7 +162,7 @@ def _most_edited(edited: Path, scores: Path, count: int) -> list[tuple[str, int]
 
     def candidates() -> Iterator[tuple[int, str, int]]:
         for shard, ids in _document_ids(edited, scores):
-            changed = Counter(read_parquet(_ledger_path(edited, shard), ["id"]).column("id").to_pylist())
+            changed = Counter(read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA, ["id"]).column("id").to_pylist())
             yield from ((-changed[document_id], shard, row) for row, document_id in enumerate(ids))
 
     return [(shard, row) for _, shard, row in heapq.nsmallest(count, candidates())]
@@ -187,7 +187,7 @@ def _document_ids(edited: Path, scores: Path) -> Iterator[tuple[str, list[str]]]
     """(shard, its documents' ids in order), from the scores: a column is read faster than the documents."""
     for path in shard_paths(edited):
         shard = _shard(path)
-        yield shard, read_parquet(scores_path(scores, shard), ["id"]).column("id").to_pylist()
+        yield shard, read_parquet(scores_path(scores, shard), SCORES_SCHEMA, ["id"]).column("id").to_pylist()
 
 
 # --- their contents ---------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def _document_ids(edited: Path, scores: Path) -> Iterator[tuple[str, list[str]]]
 
 def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> Iterator[tuple[int, DocumentView]]:
     """(row, view) of the documents in `rows` of one shard. Candidates, the bulk of the scores, are not read."""
-    table = read_parquet(scores_path(scores, shard), ["id", "spans", "logprobs"])
+    table = read_parquet(scores_path(scores, shard), SCORES_SCHEMA, ["id", "spans", "logprobs"])
     documents_path, protect = _documents_path(edited, shard), read_manifest(edited)["identity"].get("protect", [])
     ids = {table["id"][row].as_py() for row in rows}
     ledger = _ledger_of(edited, shard, ids)
@@ -224,7 +224,7 @@ def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> I
 
 def _samples_of_shard(edited: Path, shard: str, chosen: list[int]) -> list[EditSample]:
     """The edits `chosen` (row numbers of the shard's ledger), in order."""
-    ledger_ids = read_parquet(_ledger_path(edited, shard), ["id"]).column("id")
+    ledger_ids = read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA, ["id"]).column("id")
     ids = {ledger_ids[index].as_py() for index in chosen}
     ledger = _ledger_of(edited, shard, ids)
     path = _documents_path(edited, shard)
@@ -259,7 +259,7 @@ def _samples_of_shard(edited: Path, shard: str, chosen: list[int]) -> list[EditS
 
 def _ledger_of(edited: Path, shard: str, ids: set[str]) -> dict[str, list[dict[str, Any]]]:
     """The ledger's rows of the documents `ids`, in order of position."""
-    table = read_parquet(_ledger_path(edited, shard), filters=[("id", "in", sorted(ids))])
+    table = read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA, filters=[("id", "in", sorted(ids))])
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         rows[row["id"]].append(row)

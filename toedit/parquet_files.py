@@ -1,7 +1,6 @@
 """Parquet files of ours: every page under a checksum that readers look at, and one clear line where one is damaged.
 
-write_parquet(path, table)
-table = read_parquet(path, ["id", "logprobs"])
+The footer is under no checksum; what it says of columns is compared with the schema that the reader expects.
 """
 
 from __future__ import annotations
@@ -22,20 +21,46 @@ def write_parquet(path: Path, table: pa.Table, **options: Any) -> None:
     pq.write_table(table, path, compression="zstd", write_page_checksum=True, **options)
 
 
-def read_parquet(path: Path, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
-    """The table, or these columns of it. Raises UnusableInput naming the file where it is damaged, or another one."""
-    asked = list(columns) if columns else None
+def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+    """The table, or these columns of it. Raises UnusableInput naming the file where it is damaged, or another one.
+
+    Lists of a fixed size may be of any size, whatever `schema` says.
+    """
+    asked = schema.names if columns is None else list(columns)
     with _damage_named(path):
         table = pq.read_table(path, columns=asked, filters=filters, page_checksum_verification=True, partitioning=None)
-        if lacking := [name for name in columns or () if name not in table.column_names]:
-            raise OSError(f"it has no column {lacking[0]}")
+        rows = _rows(pq.read_metadata(path))
+        if filters is None and table.num_rows != rows:
+            raise OSError(f"{table.num_rows} rows instead of {rows}")
+        for name in asked:
+            if name not in table.column_names:
+                raise OSError(f"it has no column {name}")
+            if _of_size_1(table.schema.field(name)) != _of_size_1(schema.field(name)):
+                raise OSError(f"its column {name} is {table.schema.field(name).type}")
     return table
 
 
 def count_rows(path: Path) -> int:
     """Rows of a file, from its footer. Raises UnusableInput."""
     with _damage_named(path):
-        return int(pq.read_metadata(path).num_rows)
+        return _rows(pq.read_metadata(path))
+
+
+def _rows(footer: pq.FileMetaData) -> int:
+    """Rows of the file; the footer says it twice."""
+    rows = sum(footer.row_group(number).num_rows for number in range(footer.num_row_groups))
+    if rows != footer.num_rows:
+        raise OSError(f"{rows} rows instead of {footer.num_rows}")
+    return int(rows)
+
+
+def _of_size_1(field: pa.Field) -> pa.Field:
+    """`field` with lists of size 1 for those of any other fixed size."""
+    kind = field.type
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        size = 1 if pa.types.is_fixed_size_list(kind) else -1
+        kind = pa.list_(_of_size_1(kind.value_field).with_name("item"), size)
+    return pa.field(field.name, kind, field.nullable)
 
 
 @contextmanager
@@ -46,6 +71,6 @@ def _damage_named(path: Path) -> Iterator[None]:
         yield
     except MemoryError:  # Arrow's own is one of its exceptions, too
         raise
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         said = str(error).splitlines() or [type(error).__name__]
         raise UnusableInput(f"{path}: damaged, or not of this kind ({said[0]})") from None

@@ -27,14 +27,17 @@ from numpy.typing import NDArray
 from toedit.parquet_files import read_parquet, write_parquet
 
 SCORES = "scores"
-_COLUMNS = (
-    "id",
-    "token_ids",
-    "spans",
-    "logprobs",
-    "candidate_positions",
-    "candidate_ids",
-    "candidate_logprobs",
+_K = 1  # of any size
+SCORES_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("spans", pa.list_(pa.list_(pa.int32(), 2))),
+        ("logprobs", pa.list_(pa.float32())),
+        ("candidate_positions", pa.list_(pa.int32())),
+        ("candidate_ids", pa.list_(pa.list_(pa.int32(), _K))),
+        ("candidate_logprobs", pa.list_(pa.list_(pa.float32(), _K))),
+    ]
 )
 
 
@@ -90,7 +93,7 @@ def write_scores(path: Path, scores: ShardScores) -> None:
 
 def read_scores(path: Path) -> ShardScores:
     """Read one shard. Raises UnusableInput naming the file where it is not one."""
-    table = read_parquet(path, _COLUMNS).combine_chunks()
+    table = read_parquet(path, SCORES_SCHEMA).combine_chunks()
     columns = {name: table.column(name) for name in table.column_names}
     token_offset_D1, token_ids = _flat(columns["token_ids"])
     _, spans = _flat(columns["spans"])
@@ -113,14 +116,14 @@ def read_scores(path: Path) -> ShardScores:
 
 def read_logprobs(path: Path) -> NDArray[np.float32]:
     """Only the log-probabilities of a shard, the scored ones, end to end."""
-    table = read_parquet(path, ["logprobs"]).combine_chunks()
+    table = read_parquet(path, SCORES_SCHEMA, ["logprobs"]).combine_chunks()
     _, logprobs = _flat(table.column("logprobs"))
     return logprobs.drop_null().to_numpy(zero_copy_only=False)
 
 
 def read_document_logprobs(path: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.float32]]:
     """(ids, token_offset_D1, logprob_T) of a shard; NaN where nothing was scored. Reads those columns alone."""
-    table = read_parquet(path, ["id", "logprobs"]).combine_chunks()
+    table = read_parquet(path, SCORES_SCHEMA, ["id", "logprobs"]).combine_chunks()
     token_offset_D1, logprobs = _flat(table.column("logprobs"))
     return table.column("id").to_pylist(), token_offset_D1, logprobs.to_numpy(zero_copy_only=False)
 
@@ -143,7 +146,7 @@ class SpannedLogprobs:
 
 def read_spanned_logprobs(path: Path) -> SpannedLogprobs:
     """Spans and log-probabilities of a shard. Reads those columns alone."""
-    table = read_parquet(path, ["id", "spans", "logprobs"]).combine_chunks()
+    table = read_parquet(path, SCORES_SCHEMA, ["id", "spans", "logprobs"]).combine_chunks()
     token_offset_D1, logprobs = _flat(table.column("logprobs"))
     _, spans = _flat(table.column("spans"))
     return SpannedLogprobs(

@@ -90,7 +90,7 @@ class CountShard:
 
 def read_counts(counts: Path, shard: Path) -> pa.Table:
     """The counts of one corpus shard: columns `id`, `tokens`, `bytes`."""
-    return read_parquet(counts / _counts_name(shard), SCHEMA.names)
+    return read_parquet(counts / _counts_name(shard), SCHEMA)
 
 
 def _noting_ids(shard: Path, ids: list[str]) -> Iterator[Document]:

@@ -14,11 +14,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from faults.runs import Finding, Trial
-from toedit.verifying import verify
+from faults.runs import Finding, Trial, verified
 
 CHECKED = (".zst", ".parquet")
 """Files whose every byte is under a checksum that readers look at."""
@@ -43,7 +43,7 @@ def input_damaged(trial: Trial) -> str:
     if not trial.differing():
         trial.compare()
         return "as undisturbed"
-    if file.suffix not in CHECKED and any(str(file) in fault for fault in verify(folder)):
+    if file.suffix not in CHECKED and any(str(file) in fault for fault in verified(folder)):
         return "toedit verify finds it"
     raise Finding(f"{what} {file}: not noticed, and the result differs: {trial.differing()[0]}; see {trial.out}")
 
@@ -51,9 +51,11 @@ def input_damaged(trial: Trial) -> str:
 def unfinished_damaged(trial: Trial) -> str:
     """Damage what a killed run left."""
     process = trial.start()
-    try:
-        process.wait(trial.draw.uniform(0.3, 1.05) * trial.stage.seconds)
-    except subprocess.TimeoutExpired:
+    wanted = trial.draw.randint(0, 3)  # finished shards (or checkpoints) before the kill
+    while process.poll() is None and (sum(1 for _ in _committed(trial.out)) < wanted or not trial.out.exists()):
+        time.sleep(0.001)
+    time.sleep(trial.draw.uniform(0, 0.01))
+    if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
     if trial.wait(process, {0, -signal.SIGKILL}) == 0:
         return "too late"
@@ -70,9 +72,15 @@ def unfinished_damaged(trial: Trial) -> str:
     if not trial.differing():
         trial.compare()
         return "as undisturbed"
-    if any(str(file) in fault for fault in verify(trial.out)):
+    if any(str(file) in fault for fault in verified(trial.out)):
         return "toedit verify finds it"
     raise Finding(f"{what} {file}: not noticed, and the result differs: {trial.differing()[0]}; see {trial.out}")
+
+
+def _committed(out: Path) -> Iterator[Path]:
+    """What a run has finished: records of shards, checkpoints of a training."""
+    yield from out.glob(".progress/*.json")
+    yield from out.glob("state/step-*")
 
 
 def damage(file: Path, files: list[Path], trial: Trial) -> str:

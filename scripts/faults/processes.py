@@ -1,8 +1,8 @@
 """Faults of processes: the run killed at a random moment, a worker or rank killed, no memory left.
 
-    kill      SIGKILL, or at times SIGTERM, for all processes of the run, once or several times
-    worker    SIGKILL for one worker of a pool (or rank of a training), as the kernel does where memory is short
-    memory    the address space of the run is closed at a random moment: what it asks for then, it does not get
+kill      SIGKILL, or at times SIGTERM, for all processes of the run, once or several times
+worker    SIGKILL for one worker of a pool (or rank of a training), as the kernel does where memory is short
+memory    the address space of the run is closed at a random moment: what it asks for then, it does not get
 """
 
 from __future__ import annotations

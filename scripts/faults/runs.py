@@ -16,10 +16,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Collection
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 
 from toedit.fingerprints import hash_file
+from toedit.verifying import verify
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAINING = {"vocabulary_size": 400, "hidden_size": 64, "intermediate_size": 128, "layers": 2, "heads": 2, "context": 48,
@@ -54,10 +57,10 @@ def all_stages() -> dict[str, Stage]:
     """In the order in which they need each other; each on finished inputs, so that faults hit the stage itself."""
     own = [f"prior.path={PRIOR}", "prior=local"]
     mix = [f"mix.human.path={CORPUS}", "mix.synthetic.path={base}/edit", "mix.synthetic_ratio=0.25", "mix.tokens=8000",
-           f"mix.tokenizer={PRIOR}", "mix.shard_bytes=10000"]  # fmt: skip
+           f"mix.tokenizer={PRIOR}", "mix.shard_bytes=6000"]  # fmt: skip
     tokens = ["tokens.source=corpus", "corpus=local", f"corpus.path={CORPUS}", f"tokens.tokenizer={PRIOR}"]
     pretrain = ["stage=pretrain", "tokens.path={base}/tokenize", *SMALL]
-    texts = ["stage=corpus", "corpus=local", "corpus.path={base}/texts.jsonl", "corpus.shard_bytes=20000"]
+    texts = ["stage=corpus", "corpus=local", "corpus.path={base}/texts.jsonl", "corpus.shard_bytes=6000"]
     planned = [
         Stage("corpus", texts),
         Stage("score", ["stage=score", "corpus=local", f"corpus.path={CORPUS}", *own, "score.min_p=0.5"],
@@ -105,6 +108,12 @@ def blocks_of(folder: Path) -> int:
     return sum(-(-file.stat().st_size // 4096) * 4096 for file in folder.rglob("*") if file.is_file())
 
 
+def verified(artifact: Path) -> list[str]:
+    """What `toedit verify` finds, without its progress."""
+    with redirect_stderr(StringIO()):
+        return verify(artifact)
+
+
 def build_base(work: Path, documents: int, seed: int) -> Path:
     """The folder of undisturbed inputs; holds the texts and the prior."""
     base = work / "base"
@@ -134,7 +143,9 @@ class Trial:
     def __init__(self, stage: Stage, base: Path, folder: Path, draw: random.Random) -> None:
         self.stage, self.base, self.folder, self.draw = stage, base, folder, draw
         self.place = folder
-        """Where the command works and writes; a fault may put another disk there."""
+        """Where the command writes; a fault may put another disk there."""
+        self.works_there = True
+        """Whether that is its working folder, too."""
         self.settings: list[str] = []
         """What this trial adds to the command."""
         self.said: list[str] = []
@@ -150,7 +161,8 @@ class Trial:
         self.log = self.folder / f"log-{len(self.said)}.txt"
         self.said.append("")
         where = [f"out={self.out}", f"artifacts={self.place / 'artifacts'}"]
-        return start([*arguments, *where, *self.settings, *further], self.place, self.log)
+        works = self.place if self.works_there else self.folder
+        return start([*arguments, *where, *self.settings, *further], works, self.log)
 
     def moment(self) -> float:
         """Seconds after which a fault strikes: any part of the undisturbed run."""
@@ -189,6 +201,8 @@ class Trial:
         counts = json.loads((self.out / "manifest.json").read_text())["counts"]
         if "documents_in" in counts and counts["documents_in"] != counts["documents_out"] + counts["rejected"]:
             raise Finding(f"documents are lost: {counts}; see {self.out}")
+        if faults := verified(self.out):
+            raise Finding(f"the manifest promises something else: {faults[0]}")
 
     def differing(self) -> list[str]:
         """Files that are not those of the undisturbed run."""

@@ -21,6 +21,11 @@ def write_parquet(path: Path, table: pa.Table, **options: Any) -> None:
     pq.write_table(table, path, compression="zstd", write_page_checksum=True, **options)
 
 
+def parquet_writer(path: Path, schema: pa.Schema, **options: Any) -> pq.ParquetWriter:
+    """A writer of one file, row group by row group."""
+    return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True, **options)
+
+
 def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
     """The table, or these columns of it. Raises UnusableInput naming the file where it is damaged, or another one.
 
@@ -38,6 +43,14 @@ def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = 
             if _of_size_1(table.schema.field(name)) != _of_size_1(schema.field(name)):
                 raise OSError(f"its column {name} is {table.schema.field(name).type}")
     return table
+
+
+def row_groups(path: Path) -> Iterator[pa.Table]:
+    """The file in pieces, as they were written. Raises UnusableInput where it is damaged."""
+    with _damage_named(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        _rows(file.metadata)
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
 
 
 def count_rows(path: Path) -> int:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
+from toedit.errors import ToEditError
 from toedit.fingerprints import hash_file
 from toedit.verifying import verify
 
@@ -111,7 +112,10 @@ def blocks_of(folder: Path) -> int:
 def verified(artifact: Path) -> list[str]:
     """What `toedit verify` finds, without its progress."""
     with redirect_stderr(StringIO()):
-        return verify(artifact)
+        try:
+            return verify(artifact)
+        except ToEditError as error:
+            return [str(error)]
 
 
 def build_base(work: Path, documents: int, seed: int) -> Path:

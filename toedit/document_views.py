@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toedit.artifacts import load_input
@@ -259,7 +261,8 @@ def _samples_of_shard(edited: Path, shard: str, chosen: list[int]) -> list[EditS
 
 def _ledger_of(edited: Path, shard: str, ids: set[str]) -> dict[str, list[dict[str, Any]]]:
     """The ledger's rows of the documents `ids`, in order of position."""
-    table = read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA, filters=[("id", "in", sorted(ids))])
+    table = read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA)
+    table = table.filter(pc.is_in(table["id"], pa.array(sorted(ids), pa.string())))
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         rows[row["id"]].append(row)

@@ -5,6 +5,7 @@ The footer is under no checksum; what it says of columns is compared with the sc
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,16 +27,16 @@ def parquet_writer(path: Path, schema: pa.Schema, **options: Any) -> pq.ParquetW
     return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True, **options)
 
 
-def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None, filters: Any = None) -> pa.Table:
+def read_parquet(path: Path, schema: pa.Schema, columns: Sequence[str] | None = None) -> pa.Table:
     """The table, or these columns of it. Raises UnusableInput naming the file where it is damaged, or another one.
 
     Lists of a fixed size may be of any size, whatever `schema` says.
     """
     asked = schema.names if columns is None else list(columns)
     with _damage_named(path):
-        table = pq.read_table(path, columns=asked, filters=filters, page_checksum_verification=True, partitioning=None)
-        rows = _rows(pq.read_metadata(path))
-        if filters is None and table.num_rows != rows:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            table, rows = file.read(asked), _rows(file.metadata)
+        if table.num_rows != rows:
             raise OSError(f"{table.num_rows} rows instead of {rows}")
         for name in asked:
             if name not in table.column_names:
@@ -82,8 +83,8 @@ def _damage_named(path: Path) -> Iterator[None]:
         if not path.is_file():  # of a folder pyarrow would read all that lies in it
             raise OSError("no such file")
         yield
-    except MemoryError:  # Arrow's own is one of its exceptions, too
-        raise
     except (pa.ArrowException, OSError, ValueError) as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            raise
         said = str(error).splitlines() or [type(error).__name__]
         raise UnusableInput(f"{path}: damaged, or not of this kind ({said[0]})") from None

@@ -97,6 +97,15 @@ def test_what_is_damaged_in_unfinished_work_is_made_again(tmp_path, place, damag
     assert artifact.manifest()["outputs"] == whole.manifest()["outputs"]
 
 
+def test_what_a_killed_run_was_just_writing_is_no_output(tmp_path):
+    path = interrupted(tmp_path).path
+    for name in (".building.json.4711.tmp", "manifest.json.4711.tmp", "data/facts.json.4711.tmp"):
+        (path / name).write_text("{")
+    three_shards(tmp_path, []).ensure()
+    assert not list(path.rglob("*.tmp"))
+    assert len(three_shards(tmp_path, []).manifest()["outputs"]) == 3
+
+
 def test_a_record_that_is_still_json_but_says_something_else_counts_as_none(tmp_path):
     record = interrupted(tmp_path).path / ".progress" / "a.json"
     assert '"n": 1' in record.read_text()

@@ -36,7 +36,7 @@ def input_damaged(trial: Trial) -> str:
     (trial.folder / "damage.txt").write_text(f"{what}: {file}\n")
     code = trial.wait(trial.start(), {0, 2, 3})
     if code:
-        named = (file.name, folder.name) if file.name == "manifest.json" or what == "swapped" else (file.name,)
+        named = {file.name, str(file.parent.relative_to(base))} | ({folder.name} if what == "swapped" else set())
         if not any(name in trial.error() for name in named):
             raise Finding(f"{what} {file}: not named in: {trial.error()}")
         return f"one line ({code})"

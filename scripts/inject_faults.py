@@ -33,7 +33,7 @@ Fault = Callable[[Trial], str]
 SERIAL = ("corpus", "score", "edit", "revert", "mix", "tokenize", "pretrain")
 FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
     "kill": (processes.kill, (*SERIAL, "ranks")),
-    "worker": (processes.worker, ("tokenize", "mix", "ranks", "ngrams")),
+    "worker": (processes.worker, ("edit", "tokenize", "mix", "ranks", "ngrams")),
     "memory": (processes.memory, SERIAL),
     "full": (disks.full, (*SERIAL, "ranks")),
     "readonly": (disks.readonly, SERIAL),

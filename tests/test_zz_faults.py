@@ -42,9 +42,9 @@ def test_every_stage_meets_every_fault_in_time(scripts):
 
     drawn = Counter(islice(schedule(list(FAULTS), None, random.Random(0)), 200))
     assert set(drawn) == {(fault, stage) for fault, (_, stages) in FAULTS.items() for stage in stages}
-    edits = islice(schedule(["kill", "worker", "full"], ["edit"], random.Random(0)), 30)
-    assert Counter(edits) == {("kill", "edit"): 20, ("full", "edit"): 10}
-    assert not list(schedule(["worker"], ["edit"], random.Random(0)))
+    edits = islice(schedule(["kill", "memory", "full"], ["edit"], random.Random(0)), 40)
+    assert Counter(edits) == {("kill", "edit"): 20, ("memory", "edit"): 10, ("full", "edit"): 10}
+    assert not list(schedule(["worker"], ["corpus"], random.Random(0)))
 
 
 @pytest.fixture

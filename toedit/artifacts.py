@@ -102,9 +102,8 @@ class Artifact:
     def _build(self) -> None:
         assert self.build is not None
         started = time.time()
-        for left in self.path.rglob("*.json.*.tmp"):  # of a run that was killed while it wrote one; we hold the lock
-            left.unlink()
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
+        workspace.sweep()
         inputs = {role: {"fingerprint": source.fingerprint} for role, source in self.inputs.items()}
         marker = {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint}
         write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs}, durable=True)

@@ -42,7 +42,7 @@ def kill(trial: Trial) -> str:
 def worker(trial: Trial) -> str:
     """Kill one worker; the run has to say so, and to go on when it is called again."""
     if trial.stage.name != "ranks":
-        trial.settings = ["analysis.ngrams.processes=2" if trial.stage.name == "ngrams" else "tokens.processes=2"]
+        trial.settings = ["executor.workers=2"]
     process = trial.start()
     victims: list[int] = []
     while process.poll() is None and not (victims := list(_workers_of(process.pid))):

@@ -23,9 +23,10 @@ from torch.distributed import checkpoint as dcp
 from torch.distributed.checkpoint import CheckpointException, FileSystemReader, FileSystemWriter
 
 from pretrain.ranks import Ranks
+from pretrain.tracking import METRICS
 from toedit.command import as_user_error
 from toedit.errors import UnusableInput
-from toedit.fingerprints import hash_json
+from toedit.fingerprints import hash_file, hash_json
 from toedit.workspace import write_json
 
 POSITION = "position.json"
@@ -63,7 +64,9 @@ def save(
     ranks.wait()
     if ranks.is_first:
         taken = int(next(iter(optimizer.state.values()))["step"].item())
-        position = {"step": step, "optimizer_steps": taken, "ranks": ranks.count}
+        metrics = state.parent / METRICS
+        known = {"metrics": hash_file(metrics)} if metrics.is_file() else {}
+        position = {"step": step, "optimizer_steps": taken, "ranks": ranks.count, **known}
         write_json(temporary / POSITION, {**position, "sha256": hash_json(position)})
         shutil.rmtree(final, ignore_errors=True)
         temporary.replace(final)
@@ -140,6 +143,12 @@ def newest(state: Path) -> Path | None:
     """The last complete checkpoint, or None."""
     found = sorted(folder for folder in state.glob("step-*") if (folder / POSITION).is_file())
     return found[-1] if found else None
+
+
+def metrics_then(state: Path) -> str | None:
+    """sha256 of metrics.csv when the newest checkpoint was written, where one of ours says so."""
+    last = newest(state)
+    return _position(last).get("metrics") if last else None
 
 
 def keep_newest(state: Path, kept: int) -> None:

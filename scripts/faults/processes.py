@@ -47,7 +47,7 @@ def worker(trial: Trial) -> str:
     victims: list[int] = []
     while process.poll() is None and not (victims := list(_workers_of(process.pid))):
         time.sleep(0.01)
-    time.sleep(trial.draw.uniform(0, 0.6) * trial.stage.seconds)
+    time.sleep(trial.draw.uniform(0, 0.3) * trial.stage.seconds)
     victims = list(_workers_of(process.pid)) or victims
     if victims and process.poll() is None:
         try:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from faults.runs import Trial
+from faults.runs import Finding, Trial
 
 AGAIN = 0.3
 """How likely a run that goes on is killed again."""
@@ -74,7 +74,14 @@ def memory(trial: Trial) -> str:
         except (OSError, IndexError):
             pass
     # A library of C++ or Rust aborts where it gets no memory: as good as killed.
-    code = trial.wait(process, {0, 75, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL})
+    try:
+        code = trial.wait(process, {0, 75, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL})
+    except Finding:
+        # Python waits for ever for a thread that gets no memory before its first line; nothing of ours runs then.
+        if process.wait() != -signal.SIGKILL or "Exception ignored in thread started by" not in trial.log.read_text():
+            raise
+        trial.finish()
+        return "hung as Python started a thread; killed, then as undisturbed"
     if code == 0:
         trial.compare()
         return "as undisturbed"

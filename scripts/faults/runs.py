@@ -31,8 +31,8 @@ TRAINING = {"vocabulary_size": 400, "hidden_size": 64, "intermediate_size": 128,
 CORPUS, PRIOR = "{base}/corpus", "{base}/prior/hf"
 SMALL = ["recipe.sequence_length=32", "recipe.batch_sequences=16", "recipe.steps=60", "trainer.checkpoint_every=10",
          "trainer.log_every=5"]  # fmt: skip
-LIMIT = 600
-"""Seconds after which a run counts as hanging."""
+LIMIT = 120
+"""Seconds after which a run counts as hanging, besides ten times those of the undisturbed one."""
 
 
 class Finding(Exception):
@@ -175,7 +175,7 @@ class Trial:
     def wait(self, process: subprocess.Popen[bytes], codes: Collection[int]) -> int:
         """Its exit code. Raises Finding where that is not one of `codes`, or was not said as it should be."""
         try:
-            code = process.wait(LIMIT)
+            code = process.wait(LIMIT + 10 * self.stage.seconds)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise Finding(f"hangs; see {self.log}") from None

@@ -7,6 +7,7 @@
     toedit diff edited
     toedit plan my-corpus --prior owner/name
     toedit why edited
+    toedit verify edited
     toedit clean artifacts --keep edited
     toedit card edited
     toedit push edited owner/name
@@ -25,7 +26,7 @@ from typing import Any
 
 import toedit
 from toedit.console import human, note, say
-from toedit.errors import BadConfiguration
+from toedit.errors import BadConfiguration, UnusableInput
 
 _HELP = {
     "score": "run a prior over a corpus",
@@ -34,6 +35,7 @@ _HELP = {
     "diff": "show edited documents beside their originals",
     "plan": "what an edit would do and cost; builds nothing",
     "why": "where an artifact comes from: everything it was made from, with the commands",
+    "verify": "whether an artifact still holds what its manifest says: sizes, checksums, counts",
     "clean": "remove artifacts that none of the kept ones needs; shows them first",
     "card": "the data-set card of an edited corpus",
     "push": "upload an edited corpus or a checkpoint to the hub, privately unless --public",
@@ -47,6 +49,7 @@ _EXAMPLES = {
     "diff": "toedit diff edited",
     "plan": "toedit plan my-corpus --prior owner/name",
     "why": "toedit why edited",
+    "verify": "toedit verify edited",
     "clean": "toedit clean artifacts --keep edited --yes",
     "card": "toedit card edited --license odc-by",
     "push": "toedit push edited owner/name",
@@ -83,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_upkeep(name: str, one: argparse.ArgumentParser) -> None:
-    one.add_argument("path", type=Path, help="a folder of artifacts" if name == "clean" else "an artifact")
+    what = {"clean": "a folder of artifacts", "verify": "an artifact, or a folder of artifacts"}
+    one.add_argument("path", type=Path, help=what.get(name, "an artifact"))
     if name == "push":
         one.add_argument("name", help="owner/name")
         one.add_argument("--public", action="store_true", help="for everybody to see")
@@ -122,6 +126,8 @@ def _run(asked: argparse.Namespace, further: Sequence[str]) -> None:
         raise BadConfiguration(f"{further[0]}: toedit {asked.command} takes no settings")
     if asked.command == "why":
         _why(asked.path)
+    elif asked.command == "verify":
+        _verify(asked.path)
     elif asked.command == "clean":
         _clean(asked.path, asked.keep, asked.yes)
     elif asked.command == "card":
@@ -150,6 +156,23 @@ def _why(path: Path) -> None:
             say(f"{'    ' * one.depth}  holds {', '.join(f'{key} {value:,}' for key, value in counts.items())}")
         if one.command:
             say(f"{'    ' * one.depth}  by    {one.command}")
+
+
+def _verify(path: Path) -> None:
+    from toedit.verifying import artifacts_in, verify
+
+    damaged = 0
+    for artifact in (found := artifacts_in(path)):
+        faults = verify(artifact)
+        damaged += bool(faults)
+        for fault in faults:
+            say(fault)
+    if damaged:
+        raise UnusableInput(
+            f"{path}: {damaged} of {len(found)} artifacts damaged; remove them, and the commands that built them "
+            "(toedit why) build them again"
+        )
+    say(f"{path}: {len(found)} artifact{'s' * (len(found) > 1)} as written")
 
 
 def _clean(root: Path, keep: list[Path], is_meant: bool) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from toedit.artifacts import Artifact
 from toedit.config import EditConfig
@@ -29,6 +28,7 @@ from toedit.errors import BadConfiguration, UnusableInput
 from toedit.executors import ShardWork, over_shards
 from toedit.instruction_files import InstructionFiles, instruction_outputs, write_rows
 from toedit.instructions import Replaced, replace_text, response_ranges
+from toedit.parquet_files import write_parquet
 from toedit.priors import model_folder
 from toedit.protection import restrict
 from toedit.scores import ShardScores, read_scores, scores_path
@@ -172,6 +172,8 @@ def edit_shard(
     rows_path: Path | None = None,
 ) -> dict[str, Any]:
     """Edit the `documents` of one shard; write them, their ledger, the rows of instruction data; return the counts."""
+    if scores.ids != [document["id"] for document in documents]:
+        raise UnusableInput(f"{corpus_shard}: its documents are not those that the scores of its name were made of")
     restricted, protected = restrict(scores, documents, edit.protect, corpus_shard)
     draws = draw(restricted, tokenizer, edit)
     eligible_D = np.diff(np.searchsorted(draws.index_E, scores.token_offset_D1))
@@ -211,7 +213,7 @@ def edit_shard(
                     )
             record_edit(document, tokens.stop - tokens.start, eligible_D[d], len(ledger) - rows_before)
             writer.write(document)
-    pq.write_table(pa.Table.from_pylist(ledger, LEDGER_SCHEMA), ledger_path, compression="zstd")
+    write_parquet(ledger_path, pa.Table.from_pylist(ledger, LEDGER_SCHEMA))
     return {
         "documents": len(documents),
         "tokens": len(scores.token_id_T),

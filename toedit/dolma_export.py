@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -37,16 +38,14 @@ ATTRIBUTE, NEW_TEXT = "toedit", "toedit_text"
 MIXER = "mixer.yaml"
 INEXACT = "inexact.jsonl"
 _COUNTS = ("documents", "changed", "spans")
-_MAX_DEPTH = 120
-"""Of metadata: the mixer reads no JSON of more than 128 levels."""
 
 
 def plan_export(edited: Artifact, root: Path, out: Path | None = None) -> Artifact:
     """The export of `edited`. Raises MissingInput where the original documents are gone."""
     if "corpus" not in edited.inputs:
         raise MissingInput(
-            f"{edited.path}: the corpus it was made from is no longer where its manifest says; it comes back with: "
-            f"python run.py stage=revert edited.path={edited.path} out=..."
+            f"{edited.path}: the corpus it was made from is no longer where its manifest says; put it back, or build it "
+            f"again by the command that `toedit why {edited.path}` shows"
         )
     return Artifact(
         kind="dolma_export",
@@ -125,11 +124,11 @@ def export_shard(
             record["documents"] += 1
     if pending_id is not None:
         raise UnusableInput(f"{ledger_path}: names document {pending_id!r}, which {edited_shard.name} lacks there")
+    documents_path.unlink(missing_ok=True)  # a killed run's link: to write there would be to write the original
     if unreadable:
         _copy_without_metadata(corpus_shard, documents_path, unreadable)
         inexact += [{"id": one, "shard": corpus_shard.name, "reason": reason} for one, reason in unreadable.items()]
     else:
-        documents_path.unlink(missing_ok=True)  # of a killed run
         documents_path.symlink_to(os.path.relpath(corpus_shard.resolve(), documents_path.parent.resolve()))
     return {**record, "inexact": inexact}
 
@@ -169,24 +168,21 @@ def _spans(old: str, new: str, rows: list[dict[str, Any]], where: str) -> list[C
 
 
 def _unreadable(document: Document) -> str | None:
-    """Why the mixer, which is strict about JSON, would stop at this document's metadata."""
+    """Why the mixer, which is stricter about JSON than Python, would stop at this document's metadata."""
     metadata = document.get("metadata")
-    if not metadata:
+    if metadata is None:
         return None
     try:
         json.dumps(metadata, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return "its metadata, which holds half of a character (a lone surrogate), is left out"
-    except RecursionError:
-        return "its metadata, nested too deeply, is left out"
-    return "its metadata, nested too deeply or with a number too large, is left out" if _is_extreme(metadata) else None
+        return "its metadata is left out: it holds half of a character (a lone surrogate)"
+    return "its metadata is left out: it holds a number that is too large" if _is_too_large(metadata) else None
 
 
-def _is_extreme(value: Any, depth: int = 0) -> bool:
+def _is_too_large(value: Any) -> bool:
     if isinstance(value, dict | list):
-        inner = value.values() if isinstance(value, dict) else value
-        return depth >= _MAX_DEPTH or any(_is_extreme(one, depth + 1) for one in inner)
-    return isinstance(value, int) and value.bit_length() > 1000  # 10 ** 308, the largest that a double holds
+        return any(map(_is_too_large, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, int) and abs(value) > sys.float_info.max
 
 
 def _copy_without_metadata(corpus_shard: Path, documents_path: Path, ids: Iterable[str]) -> None:

@@ -103,7 +103,7 @@ def test_every_case_at_the_limits_of_the_mixer(dolma, tmp_path):
 
 def test_a_prior_s_own_edits_come_out_as_edited(dolma, small_prior, tmp_path):
     """Resampled and deleted tokens, by both commands."""
-    rows = [{"id": f"{number}", "text": text[:2000]} for number, text in enumerate(real_texts(8))]
+    rows = [{"id": f"{number}", "text": text[:800]} for number, text in enumerate(real_texts(6))]
     path = write_jsonl(tmp_path / "mine.jsonl", rows)
     scores = toedit.score(path, prior=small_prior, artifacts=tmp_path / "artifacts", settings={"score.min_p": 0.0})
     resampled = toedit.edit(scores, p=0.5, temperature=3, out=tmp_path / "resampled")

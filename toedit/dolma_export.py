@@ -44,8 +44,8 @@ def plan_export(edited: Artifact, root: Path, out: Path | None = None) -> Artifa
     """The export of `edited`. Raises MissingInput where the original documents are gone."""
     if "corpus" not in edited.inputs:
         raise MissingInput(
-            f"{edited.path}: the corpus it was made from is no longer where its manifest says; put it back, or build it "
-            f"again by the command that `toedit why {edited.path}` shows"
+            f"{edited.path}: the corpus it was made from is no longer where its manifest says; put it back, or build "
+            f"it again by the command that `toedit why {edited.path}` shows"
         )
     return Artifact(
         kind="dolma_export",

@@ -25,10 +25,10 @@ from toedit.console import Progress, note
 from toedit.conversation import turns_of
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.executors import ShardWork, over_shards
 from toedit.fingerprints import hash_file
 from toedit.instructions import record_of
 from toedit.named_tokenizers import NamedTokenizer
-from toedit.workers import in_order
 from toedit.workspace import Result, Workspace
 
 EXAMPLES, TOKENIZER = "examples", "tokenizer"
@@ -76,9 +76,9 @@ def build_examples(workspace: Workspace, config: Config, tokenizer: NamedTokeniz
     pending = [path for path in shards if workspace.finished(path.name) is None]
     tasks = [(workspace.path, path, config.recipe.sequence_length, config.sft.on_long) for path in pending]
     with Progress("sft examples", sum(path.stat().st_size for path in pending), "bytes read") as progress:
-        preparation = (tokenizer.folder, template_named(config))
-        results = in_order(ExampleShard, preparation, tasks, config.tokens.processes)
-        for path, count in zip(pending, results, strict=True):
+        work = ShardWork("sft examples", ExampleShard, (tokenizer.folder, template_named(config)))
+        for number, count in over_shards(workspace, work, tasks, config.tokens.processes):
+            path = pending[number]
             progress.advance(path.stat().st_size, f"{count} examples in {path.name}")
     end_id = tokenizer.end(None)
     tokenizer.copy_to(workspace.path / TOKENIZER, end_id)

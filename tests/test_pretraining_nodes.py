@@ -1,5 +1,4 @@
-"""Two machines train one model: in network namespaces with addresses of their own where the test may make them, else as
-two launchers on this machine's loopback."""
+"""Two machines train one model."""
 
 import os
 import signal
@@ -11,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from conftest import REPOSITORY
+from machines_fixture import two_machines
 from tokens_fixture import build_tokens
 
 from pretrain.nodes import joined
@@ -22,36 +22,12 @@ RECIPE = ("recipe.sequence_length=32", "recipe.batch_sequences=32", "recipe.step
           "trainer.log_every=1", "trainer.checkpoint_every=10", "trainer.micro_batch_sequences=16",
           "recipe.dtype=float32", "trainer.rendezvous_seconds=60")  # fmt: skip
 COMMAND = (sys.executable, str(REPOSITORY / "run.py"), "stage=pretrain")
-MACHINES = ("toedit-a", "toedit-b")
-ADDRESSES = ("10.213.7.1", "10.213.7.2")
-
-
-def ip(*arguments: str) -> bool:
-    try:
-        return subprocess.run(["ip", *arguments], capture_output=True, timeout=20).returncode == 0
-    except (OSError, subprocess.SubprocessError):
-        return False
 
 
 @pytest.fixture(scope="module")
 def machines():
-    """For each machine, what its commands begin with, and its address."""
-    made = all(ip("netns", "add", name) for name in MACHINES) and ip(
-        "link", "add", "toedit0", "netns", MACHINES[0], "type", "veth", "peer", "name", "toedit1", "netns", MACHINES[1]
-    )
-    for number, (name, address) in enumerate(zip(MACHINES, ADDRESSES, strict=True)):
-        made = made and ip("-n", name, "addr", "add", f"{address}/24", "dev", f"toedit{number}")
-        made = (
-            made
-            and ip("-n", name, "link", "set", f"toedit{number}", "up")
-            and ip("-n", name, "link", "set", "lo", "up")
-        )
-    if made:
-        yield [(["ip", "netns", "exec", name], address) for name, address in zip(MACHINES, ADDRESSES, strict=True)]
-    else:
-        yield [([], "127.0.0.1")] * 2
-    for name in MACHINES:
-        ip("netns", "del", name)
+    with two_machines("train", "10.213.7") as machines:
+        yield machines
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +47,12 @@ class Training:
     def __init__(self, machines, tokens, out, *overrides):
         port = free_port()
         self.processes, self.logs = [], []
-        for node, (inside, address) in enumerate(machines):
-            interface = {"GLOO_SOCKET_IFNAME": f"toedit{node}" if inside else "lo"}
+        for node, machine in enumerate(machines):
+            interface = {"GLOO_SOCKET_IFNAME": machine.interface}
             log = out.parent / f"{out.name}.{node}.log"
-            command = [*inside, *COMMAND, f"tokens.path={tokens}", *RECIPE, *overrides,
-                       "trainer.nodes=2", f"trainer.node={node}", f"trainer.address={address}",
-                       f"trainer.rendezvous={machines[0][1]}:{port}", f"out={out.name}"]  # fmt: skip
+            command = [*machine.inside, *COMMAND, f"tokens.path={tokens}", *RECIPE, *overrides,
+                       "trainer.nodes=2", f"trainer.node={node}", f"trainer.address={machine.address}",
+                       f"trainer.rendezvous={machines[0].address}:{port}", f"out={out.name}"]  # fmt: skip
             with log.open("w") as file:
                 self.processes.append(
                     subprocess.Popen(command, cwd=out.parent, stdout=file, stderr=file, env={**os.environ, **interface},

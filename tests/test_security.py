@@ -16,6 +16,8 @@ PACKAGES = ("toedit", "pretrain", "continual_pretrain", "sft", "eval", "analysis
 ALLOWED = {
     # olmo-core's own note on a checkpoint that this very process has just written
     ("pretrain/olmo_callback.py", "pickle.loads"),
+    # what actors of a Ray cluster and this command send each other; never a file
+    ("toedit/executors/ray_cluster.py", "pickle.loads"),
     # a program that a model wrote, inside the sandbox of eval=code, behind eval.execute_code
     ("eval/code_sandbox.py", "exec"),
 }

@@ -4,53 +4,22 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 
 import pytest
 from conftest import REPOSITORY, training_overrides
+from slurm_fixture import slurm_job
 from tokens_fixture import build_tokens
 
 SCRIPT = REPOSITORY / "scripts" / "slurm" / "run.sbatch"
 NODES = REPOSITORY / "scripts" / "slurm" / "nodes.sbatch"
 SMALL = ("recipe.sequence_length=32", "recipe.steps=60", "recipe.batch_sequences=8", "trainer.checkpoint_every=5",
          "trainer.micro_batch_sequences=4", "trainer.address=127.0.0.1", "trainer.rendezvous_seconds=60")  # fmt: skip
-SRUN = """#!/usr/bin/env bash
-# srun of two machines that are both this one: the command once each, its exit code the worst.
-shift  # its own option
-for node in 0 1; do SLURM_NODEID=$node "$@" & running+=($!); done
-trap 'kill -TERM "${running[@]}"' TERM
-code=0
-for process in "${running[@]}"; do
-  while true; do
-    wait "$process"; own=$?
-    kill -0 "$process" 2>/dev/null || break
-  done
-  ((own > code)) && code=$own
-done
-exit "$code"
-"""
 
 
 @pytest.fixture
 def job(tmp_path):
-    """What Slurm gives a job; `scontrol` writes down what it is asked."""
-    (tmp_path / "bin").mkdir()
-    scontrol = (
-        f'#!/usr/bin/env bash\nif [[ $1 == show ]]; then echo localhost; else echo "$@" >> {tmp_path}/asked; fi\n'
-    )
-    for name, content in (("scontrol", scontrol), ("srun", SRUN)):
-        (tmp_path / "bin" / name).write_text(content)
-        (tmp_path / "bin" / name).chmod(0o755)
-    return {
-        **os.environ,
-        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
-        "SLURM_JOB_ID": "7",
-        "SLURM_JOB_NODELIST": "localhost",
-        "SLURM_NNODES": "2",
-        "TOEDIT_REPOSITORY": str(REPOSITORY),
-        "TOEDIT_PYTHON": sys.executable,
-    }
+    return slurm_job(tmp_path)
 
 
 def test_a_warning_ends_in_a_requeue_and_the_next_run_in_the_result(corpus_file, job, tmp_path):

@@ -103,6 +103,7 @@ class Artifact:
         assert self.build is not None
         started = time.time()
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
+        workspace.sweep()
         inputs = {role: {"fingerprint": source.fingerprint} for role, source in self.inputs.items()}
         marker = {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint}
         write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs})

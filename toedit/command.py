@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from toedit import executors
 from toedit.artifacts import Artifact
 from toedit.config import Config
 from toedit.console import note, say, table
@@ -138,12 +139,13 @@ def _choices_in_folders(group: str, roots: Sequence[str]) -> list[str]:
 
 def run_stage(stage: ModuleType, config: Config) -> dict[str, str]:
     """Plan, build and report one stage; return its row for the closing table of a sweep."""
-    artifact: Artifact = stage.plan(config)
-    if config.dry_run:
-        print_plan(artifact)
-        return {}
-    was_there = artifact.state() == "cached"
-    path = artifact.ensure()
+    with executors.using(config.executor):
+        artifact: Artifact = stage.plan(config)
+        if config.dry_run:
+            print_plan(artifact)
+            return {}
+        was_there = artifact.state() == "cached"
+        path = artifact.ensure()
     row: dict[str, str] = stage.report(config, artifact)
     say(f"{'already there' if was_there else 'written'}: {path}")
     return row

@@ -10,7 +10,7 @@ import os
 import time
 from typing import Any
 
-from toedit.config import ShapeConfig
+from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 
 BYTES_PER_TOKEN = 4
 """UTF-8 bytes of English text a token stands for, about."""
@@ -35,6 +35,15 @@ def score_bytes_per_token(top_k: int, confident_share: float) -> float:
     with id and log-probability (8 each).
     """
     return 16 + confident_share * (4 + 8 * top_k)
+
+
+def pass_memory(shape: ShapeConfig, score: ScoreConfig, scorer: ScorerConfig) -> tuple[float, float]:
+    """Bytes of (weights, activations) of one engine that scores."""
+    gpu = scorer.device.startswith("cuda")
+    width, vocabulary = 2 if score.dtype == "bfloat16" else 4, shape.vocabulary_size or 0
+    logits = 8 * (scorer.head_rows or head_rows(vocabulary or 1, gpu=gpu)) * vocabulary  # and as many exponentials
+    hidden = width * (scorer.batch_tokens or batch_tokens(scorer.kind, gpu=gpu)) * (shape.hidden_size or 0)
+    return width * (shape.parameters or 0), logits + 8 * hidden
 
 
 def corpus_tokens(counts: dict[str, Any]) -> tuple[float, str]:

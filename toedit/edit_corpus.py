@@ -26,6 +26,7 @@ from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, s
 from toedit.editing import Draws
 from toedit.editors import Editor, find_editor, identity_of, refuse_unread_keys
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.executors import ShardWork, over_shards
 from toedit.instruction_files import InstructionFiles, instruction_outputs, write_rows
 from toedit.instructions import Replaced, replace_text, response_ranges
 from toedit.priors import model_folder
@@ -112,31 +113,52 @@ def _refuse_what_scores_lack(scores: Artifact, edit: EditConfig, editor: Editor)
 
 def build_edit(workspace: Workspace, edit: EditConfig) -> Result:
     """Edit every shard that an earlier run has not finished."""
-    corpus, scores = workspace.inputs["corpus"], workspace.inputs["scores"]
-    tokenizer = load_tokenizer(model_folder(workspace.inputs["prior"]))
+    shards = shard_paths(workspace.inputs["corpus"])
+    tasks = [(workspace.path, path) for path in shards if workspace.finished(_name(path)) is None]
+    with Progress("edit", None, "tokens") as progress:
+        work = ShardWork("edit", EditShard, (workspace.inputs["scores"], workspace.inputs["prior"], edit))
+        for _, tokens in over_shards(workspace, work, tasks, processes=1):  # to begin a process takes longer than most
+            progress.advance(tokens)
     totals: Counter[str] = Counter()
     result = Result(seeds={"edit": edit.seed})
-    shards = shard_paths(corpus)
     instructions = InstructionFiles()
-    with Progress("edit", None, "tokens") as progress:
-        for path in shards:
-            shard = path.name.removesuffix(".jsonl.zst")
-            documents, ledger = f"{DOCUMENTS}/{path.name}", f"{EDITS}/{shard}.parquet"
-            record = workspace.finished(shard)
-            if record is None:
-                originals = list(read_documents(path))
-                outputs = [documents, ledger, *instruction_outputs(shard, originals)]
-                with workspace.shard(shard, *outputs) as (paths, record):
-                    shard_scores = read_scores(scores_path(scores, shard))
-                    record.update(edit_shard(path, originals, shard_scores, tokenizer, edit, *paths))
-                progress.advance(record["tokens"])
-            totals.update({key: record.get(key, 0) for key in _COUNTS})
-            result.rows |= {documents: record["documents"], ledger: record["changed"]}
-            instructions.add(shard, record)
+    for path in shards:
+        record = workspace.finished(_name(path))
+        assert record is not None
+        totals.update({key: record.get(key, 0) for key in _COUNTS})
+        documents, ledger = _outputs(path)
+        result.rows |= {documents: record["documents"], ledger: record["changed"]}
+        instructions.add(_name(path), record)
     result.counts |= {key: totals[key] for key in _COUNTS}
     instructions.finish(workspace, result)
     result.counts["expected_changed"] = round(result.counts["expected_changed"], 3)
     return result
+
+
+class EditShard:
+    """Edits one shard after another."""
+
+    def __init__(self, scores: Path, prior: Path, edit: EditConfig) -> None:
+        self.scores, self.edit = scores, edit
+        self.tokenizer = load_tokenizer(model_folder(prior))
+
+    def __call__(self, folder: Path, shard: Path) -> int:
+        """Write the edited `shard` and its ledger below `folder`; return its tokens."""
+        name, originals = _name(shard), list(read_documents(shard))
+        outputs = [*_outputs(shard), *instruction_outputs(name, originals)]
+        with Workspace(folder, {}).shard(name, *outputs) as (paths, record):
+            scores = read_scores(scores_path(self.scores, name))
+            record.update(edit_shard(shard, originals, scores, self.tokenizer, self.edit, *paths))
+        return int(record["tokens"])
+
+
+def _name(shard: Path) -> str:
+    return shard.name.removesuffix(".jsonl.zst")
+
+
+def _outputs(shard: Path) -> tuple[str, str]:
+    """Documents and ledger of a corpus shard, inside the artifact."""
+    return f"{DOCUMENTS}/{shard.name}", f"{EDITS}/{_name(shard)}.parquet"
 
 
 def edit_shard(

@@ -15,13 +15,14 @@ a caller can cause are `toedit.ToEditError`, in one line.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
+from toedit import executors
 from toedit.artifacts import Artifact
 from toedit.command import all_keys, build_config, explain, unknown_key
 from toedit.config import Config
@@ -123,7 +124,7 @@ def score(
 
     rows = _rows(data, text)
     config = _config(data, rows, text, prior, artifacts, out, settings)
-    return Scores(_built(plan(config)), replace(config, out=None), rows)
+    return Scores(_built(plan, config), replace(config, out=None), rows)
 
 
 def edit(
@@ -159,7 +160,7 @@ def edit(
             raise BadConfiguration("prior: name a model folder or a hub id, or pass toedit.Scores")
         rows = _rows(data, text)
         config = _config(data, rows, text, prior, artifacts, out, own)
-    path = _built(plan(config))
+    path = _built(plan, config)
     return put_back(rows.data, rows.text, path) if rows else Edited(path)
 
 
@@ -167,7 +168,7 @@ def revert(edited: Edited | str | Path, *, out: str | Path) -> Path:
     """The original corpus, byte for byte, in the folder `out`."""
     from toedit.stages.revert import plan
 
-    return _built(plan(_of_edited(edited, out)))
+    return _built(plan, _of_edited(edited, out))
 
 
 def diff(edited: Edited | str | Path, *, documents: int = 3, out: str | Path | None = None) -> Path:
@@ -175,7 +176,7 @@ def diff(edited: Edited | str | Path, *, documents: int = 3, out: str | Path | N
     from toedit.stages.diff import PAGE, plan
 
     config = _of_edited(edited, out)
-    return _built(plan(replace(config, diff=replace(config.diff, documents=documents)))) / PAGE
+    return _built(plan, replace(config, diff=replace(config.diff, documents=documents))) / PAGE
 
 
 def export_dolma(edited: Edited | str | Path, *, out: str | Path) -> Path:
@@ -268,8 +269,9 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return nested
 
 
-def _built(artifact: Artifact) -> Path:
-    return artifact.ensure()
+def _built(plan: Callable[[Config], Artifact], config: Config) -> Path:
+    with executors.using(config.executor):
+        return plan(config).ensure()
 
 
 def _counts(path: Path) -> dict[str, Any]:

@@ -19,16 +19,17 @@ from typing import Any
 
 import numpy as np
 
+from toedit import executors
 from toedit.artifacts import Artifact
 from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
-from toedit.costs import batch_tokens, corpus_tokens, flops_per_token, head_rows, score_bytes_per_token
+from toedit.costs import BYTES_PER_TOKEN, corpus_tokens, flops_per_token, pass_memory, score_bytes_per_token
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import BadConfiguration
 from toedit.instructions import holds_instructions
 from toedit.passages import Passages, passages_of
 from toedit.prior_pass import PreparedShard, PriorPass
-from toedit.priors import model_folder
+from toedit.priors import model_folder, model_shape
 from toedit.scorers import Scorer
 from toedit.scores import SCORES, ShardScores, write_scores
 from toedit.workspace import Result, Workspace
@@ -36,7 +37,11 @@ from toedit.workspace import Result, Workspace
 Prepared = tuple[int, Passages, PreparedShard]
 """Of a shard: how many of its documents are instruction data, what of each is read, and the tokens of that."""
 
-# For dry runs only: how much of English text a good prior is sure of.
+# What Python, torch and the documents of a shard take in a process, about; measured at 0.5 GB on a CPU.
+_PROCESS_BYTES = 0.7e9
+# Text against its zstd file, about.
+_COMPRESSION = 3
+# For estimates only: how much of English text a good prior is sure of.
 _CONFIDENT_SHARE = 0.15
 _COUNTS = ("documents", "instructions", "tokens", "scored", "confident", "cut_documents", "cut_tokens")
 
@@ -80,15 +85,21 @@ def build_scores(
     workspace: Workspace, score: ScoreConfig, scorer: ScorerConfig, condition_on_prompt: bool = True
 ) -> Result:
     """Score every shard that an earlier run has not finished."""
-    corpus, prior = workspace.inputs["corpus"], model_folder(workspace.inputs["prior"])
+    corpus, prior = workspace.inputs["corpus"], workspace.inputs["prior"]
     shards = shard_paths(corpus)
     todo = [path for path in shards if workspace.finished(_name(path)) is None]
     result = Result(counts=dict.fromkeys(_COUNTS, 0), runtime={"scorer": asdict(scorer)})
     with Progress("score", sum(path.stat().st_size for path in todo), "bytes read") as progress:
-        if todo:  # else no model is loaded
-            pass_ = PriorPass(prior, score, scorer)
-            result.runtime |= {"engine": pass_.scorers[0].versions, "window": pass_.window}
-            _score_shards(todo, workspace, pass_, progress, condition_on_prompt)
+        arguments = (prior, score, scorer, condition_on_prompt)
+        if executors.current().kind == "local" and todo:  # else no model is loaded
+            scoring = ScoreShard(*arguments)
+            result.runtime |= scoring.facts
+            _score_shards(todo, workspace, scoring, progress)
+        else:
+            work = executors.ShardWork("score", ScoreShard, arguments, _need(prior, score, scorer, todo))
+            for number, facts in executors.over_shards(workspace, work, [(workspace.path, path) for path in todo], 1):
+                result.runtime |= facts
+                progress.advance(todo[number].stat().st_size, todo[number].name)
     for path in shards:
         record = workspace.finished(_name(path)) or {}
         for key in result.counts:
@@ -101,36 +112,45 @@ def build_scores(
     return result
 
 
-def _score_shards(
-    shards: list[Path], workspace: Workspace, prior: PriorPass, progress: Progress, condition_on_prompt: bool
-) -> None:
-    """Read ahead, score, write behind: three steps at once, and as many shards being scored as there are engines.
+class ScoreShard:
+    """Scores one shard after another, in three steps that may overlap: read, score, write."""
 
-    Only a few shards are in memory at a time. Each is committed by itself, as soon as it is scored.
-    """
-    idle: queue.SimpleQueue[Scorer] = queue.SimpleQueue()
-    for scorer in prior.scorers:
-        idle.put(scorer)
+    def __init__(self, prior: Path, score: ScoreConfig, scorer: ScorerConfig, condition_on_prompt: bool) -> None:
+        self.prior = PriorPass(model_folder(prior), score, scorer)
+        self.condition_on_prompt = condition_on_prompt
+        self.facts: dict[str, Any] = {"engine": self.prior.scorers[0].versions, "window": self.prior.window}
+        self._idle: queue.SimpleQueue[Scorer] = queue.SimpleQueue()
+        for engine in self.prior.scorers:
+            self._idle.put(engine)
 
-    def prepare(path: Path) -> Prepared:
+    def __call__(self, folder: Path, shard: Path) -> dict[str, Any]:
+        """Write the scores of `shard` below `folder`; return what the manifest says of the engine."""
+        prepared = self.read(shard)
+        self.write(Workspace(folder, {}), shard, prepared, self.score(shard, prepared, Progress("score", None)))
+        return self.facts
+
+    def read(self, path: Path) -> Prepared:
+        """The documents of a shard, tokenised."""
         documents = list(read_documents(path))
         instructions = holds_instructions(documents)
-        if not (instructions or condition_on_prompt):
+        if not (instructions or self.condition_on_prompt):
             raise BadConfiguration(
                 f"edit.condition_on_prompt=false: {path} holds no instruction data; see corpus.layout"
             )
-        passages = passages_of(documents, condition_on_prompt)
-        return instructions, passages, prior.prepare(passages.ids, passages.texts)
+        passages = passages_of(documents, self.condition_on_prompt)
+        return instructions, passages, self.prior.prepare(passages.ids, passages.texts)
 
-    def score(path: Path, prepared: Future[Prepared]) -> ShardScores:
-        (_, passages, waiting), scorer = prepared.result(), idle.get()
+    def score(self, path: Path, prepared: Prepared, progress: Progress) -> ShardScores:
+        """The prior's pass, by the first engine that is idle."""
+        (_, passages, waiting), engine = prepared, self._idle.get()
         try:
-            return passages.join(prior.run(waiting, scorer, progress, path.stat().st_size))
+            return passages.join(self.prior.run(waiting, engine, progress, path.stat().st_size))
         finally:
-            idle.put(scorer)
+            self._idle.put(engine)
 
-    def write(path: Path, prepared: Future[Prepared], scored: Future[ShardScores]) -> None:
-        scores, (instructions, passages, waiting) = scored.result(), prepared.result()
+    def write(self, workspace: Workspace, path: Path, prepared: Prepared, scores: ShardScores) -> None:
+        """Commit the scores of a shard."""
+        instructions, passages, waiting = prepared
         cut_D = passages.add_up(waiting.cut_D)
         shard = _name(path)
         with workspace.shard(shard, f"{SCORES}/{shard}.parquet") as ((output,), record):
@@ -145,17 +165,30 @@ def _score_shards(
                 cut_tokens=int(cut_D.sum()),
             )
 
-    engines = len(prior.scorers)
+
+def _score_shards(shards: list[Path], workspace: Workspace, scoring: ScoreShard, progress: Progress) -> None:
+    """Read ahead, score, write behind: three steps at once, and as many shards being scored as there are engines.
+
+    Only a few shards are in memory at a time. Each is committed by itself, as soon as it is scored.
+    """
+
+    def score(path: Path, prepared: Future[Prepared]) -> ShardScores:
+        return scoring.score(path, prepared.result(), progress)
+
+    def write(path: Path, prepared: Future[Prepared], scored: Future[ShardScores]) -> None:
+        scoring.write(workspace, path, prepared.result(), scored.result())
+
+    engines = len(scoring.prior.scorers)
     readers, writers = ThreadPoolExecutor(1), ThreadPoolExecutor(1)
     scorers = ThreadPoolExecutor(engines) if engines > 1 else _InThisThread()
     coming = iter(shards)
-    ahead = deque((path, readers.submit(prepare, path)) for path in islice(coming, engines + 1))
+    ahead = deque((path, readers.submit(scoring.read, path)) for path in islice(coming, engines + 1))
     unwritten: deque[Future[None]] = deque()
     try:
         while ahead:
             path, prepared = ahead.popleft()
             if (following := next(coming, None)) is not None:
-                ahead.append((following, readers.submit(prepare, following)))
+                ahead.append((following, readers.submit(scoring.read, following)))
             scored = scorers.submit(score, path, prepared)
             unwritten.append(writers.submit(write, path, prepared, scored))
             while len(unwritten) > engines + 1:
@@ -163,7 +196,7 @@ def _score_shards(
         for written in unwritten:
             written.result()
     finally:
-        prior.stop.set()  # after an error or Ctrl-C nothing more is begun
+        scoring.prior.stop.set()  # after an error or Ctrl-C nothing more is begun
         for pool in (readers, scorers, writers):
             pool.shutdown(cancel_futures=True)
 
@@ -181,19 +214,23 @@ def _name(shard: Path) -> str:
     return shard.name.removesuffix(".jsonl.zst")
 
 
+def _need(prior: Path, score: ScoreConfig, scorer: ScorerConfig, todo: list[Path]) -> executors.Need:
+    """What one worker needs: the prior, and the largest shard with its scores (twice, while they are written)."""
+    folder = model_folder(prior)
+    weights, activations = pass_memory(model_shape(folder), score, scorer)
+    text = _COMPRESSION * max((path.stat().st_size for path in todo), default=0)
+    shard = 2 * text * (1 + score_bytes_per_token(score.top_k, _CONFIDENT_SHARE) / BYTES_PER_TOKEN)
+    return executors.Need(_PROCESS_BYTES + weights + activations + shard, f"prior.path={folder}", gpu=True)
+
+
 def _estimate(corpus: Artifact, shape: ShapeConfig, score: ScoreConfig, scorer: ScorerConfig) -> dict[str, str]:
     """What the pass would cost, for a dry run."""
     if not shape.parameters:
         return {}
-    width = 2 if score.dtype == "bfloat16" else 4
-    vocabulary = shape.vocabulary_size or 0
-    rows = scorer.head_rows or head_rows(vocabulary or 1, gpu=scorer.device.startswith("cuda"))
-    logits = 8 * rows * vocabulary  # and as many exponentials
-    batch = scorer.batch_tokens or batch_tokens(scorer.kind, gpu=scorer.device.startswith("cuda"))
-    hidden = width * batch * (shape.hidden_size or 0)
+    weights, activations = pass_memory(shape, score, scorer)
     cost = {
         "parameters": human(shape.parameters),
-        "memory": f"{human(width * shape.parameters, 'B')} weights, {human(logits + 8 * hidden, 'B')} activations",
+        "memory": f"{human(weights, 'B')} weights, {human(activations, 'B')} activations",
     }
     if corpus.state() == "cached":
         tokens, known_by = corpus_tokens(corpus.manifest()["counts"])

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import Document, read_documents, shard_paths
+from toedit.executors import ShardWork, over_shards
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.tokenize_corpus import document_batches
 from toedit.tokenizing import plain_tokenizer
-from toedit.workers import in_order
 from toedit.workspace import Result, Workspace
 
 COUNTS = "counts"
@@ -52,8 +52,9 @@ def build_token_counts(workspace: Workspace, tokenizer: NamedTokenizer, processe
     pending = [path for path in shards if workspace.finished(path.name) is None]
     with Progress("count tokens", sum(path.stat().st_size for path in pending), "bytes read") as progress:
         tasks = [(workspace.path, path) for path in pending]
-        results = in_order(CountShard, (tokenizer.definition,), tasks, processes)
-        for path, tokens in zip(pending, results, strict=True):
+        work = ShardWork("count tokens", CountShard, (tokenizer.definition,))
+        for number, tokens in over_shards(workspace, work, tasks, processes):
+            path = pending[number]
             progress.advance(path.stat().st_size, f"{tokens} tokens in {path.name}")
     result = Result(counts={"documents": 0, "tokens": 0, "bytes": 0}, revisions=tokenizer.revisions)
     for path in shards:

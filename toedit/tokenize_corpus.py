@@ -22,10 +22,10 @@ from toedit.artifacts import Artifact
 from toedit.console import Progress, human, note
 from toedit.costs import corpus_tokens
 from toedit.documents import Document, read_documents, shard_paths
+from toedit.executors import ShardWork, over_shards
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.token_files import TOKENIZER, dtype_for, file_names, write_token_file
 from toedit.tokenizing import plain_tokenizer
-from toedit.workers import in_order
 from toedit.workspace import Result, Workspace
 
 _BATCH_CHARACTERS = 1 << 20
@@ -65,8 +65,9 @@ def build_tokens(workspace: Workspace, tokenizer: NamedTokenizer, end_id: int, p
     pending = [path for path in shards if workspace.finished(_name(path)) is None]
     tasks = [(workspace.path, path, dtype, end_id) for path in pending]
     with Progress("tokenize", sum(path.stat().st_size for path in pending), "bytes read") as progress:
-        results = in_order(TokenizeShard, (tokenizer.definition,), tasks, processes)
-        for path, tokens in zip(pending, results, strict=True):
+        work = ShardWork("tokenize", TokenizeShard, (tokenizer.definition,))
+        for number, tokens in over_shards(workspace, work, tasks, processes):
+            path = pending[number]
             progress.advance(path.stat().st_size, f"{tokens} tokens in {path.name}")
     tokenizer.copy_to(workspace.path / TOKENIZER, end_id)
     result = Result(counts={"documents": 0, "tokens": 0, "ends_in_text": 0}, revisions=tokenizer.revisions)

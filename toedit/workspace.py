@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,9 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from toedit.errors import MissingInput, UnusableInput
+from toedit.fingerprints import hash_file
 
 MANIFEST = "manifest.json"
 BUILDING, PROGRESS, LOCK = ".building.json", ".progress", ".lock"
+UNFINISHED = ".unfinished.tmp"
+"""How the names of files end that a killed worker leaves behind."""
 
 
 @dataclass
@@ -55,10 +59,11 @@ class Workspace:
     def shard(self, shard: str, *outputs: str) -> Iterator[tuple[list[Path], dict[str, Any]]]:
         """Write `outputs` (paths inside the folder) as one unit: `(temporary paths, record)`.
 
-        When the block ends, the temporary files get their names and the record (counts, rows by output) is committed;
-        when it raises, nothing of the shard remains.
+        When the block ends, the temporary files get their names and the record (counts, checksums by output) is
+        committed; when it raises, nothing of the shard remains. A worker that was thought lost may still be at the same
+        shard, with the same bytes: each has temporary names of its own.
         """
-        temporary = [self.path / f"{output}.tmp" for output in outputs]
+        temporary = [self.path / f"{output}.{platform.node()}-{os.getpid()}{UNFINISHED}" for output in outputs]
         for file in temporary:
             file.parent.mkdir(parents=True, exist_ok=True)
         record: dict[str, Any] = {}
@@ -68,7 +73,10 @@ class Workspace:
             for file in temporary:
                 file.unlink(missing_ok=True)
             raise
+        known = record.setdefault("sha256", {})
         for file, output in zip(temporary, outputs, strict=True):
+            if output not in known:
+                known[output] = hash_file(file)
             file.replace(self.path / output)
         write_json(self.path / PROGRESS / f"{shard}.json", record)
 
@@ -78,6 +86,11 @@ class Workspace:
         for file in (self.path / PROGRESS).glob("*.json"):
             known.update(json.loads(file.read_text()).get("sha256", {}))
         return known
+
+    def sweep(self) -> None:
+        """Remove the files that killed workers left half-written."""
+        for file in self.path.rglob(f"*{UNFINISHED}"):
+            file.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """After bad input: leave no trace where nothing was finished, so that `out=` serves for the mended command."""

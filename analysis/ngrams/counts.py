@@ -38,9 +38,9 @@ from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig
 from toedit.console import Progress, note
 from toedit.documents import Document, read_documents, shard_paths
+from toedit.executors import ShardWork, over_shards
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.units import origin_of
-from toedit.workers import in_order
 from toedit.workspace import Result, Workspace
 
 SCHEMAS = {
@@ -97,8 +97,9 @@ def build_counts(workspace: Workspace, rules: Rules, processes: int | None) -> R
     if pending:
         prepare(rules.hash, rules.buckets)
     with Progress("count n-grams", sum(path.stat().st_size for path in pending), "bytes read") as progress:
-        results = in_order(CountShard, (rules,), [(workspace.path, path) for path in pending], processes)
-        for path, units in zip(pending, results, strict=True):
+        work = ShardWork("count n-grams", CountShard, (rules,))
+        for number, units in over_shards(workspace, work, [(workspace.path, path) for path in pending], processes):
+            path = pending[number]
             progress.advance(path.stat().st_size, f"{units} in {path.name}")
     result = Result(counts={"documents": 0, "units": 0, "bigram_rows": 0})
     for path in shards:

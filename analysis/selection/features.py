@@ -26,7 +26,7 @@ from analysis.ngrams.units import Words
 from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import Document, read_documents, shard_paths
-from toedit.workers import in_order
+from toedit.executors import ShardWork, over_shards
 from toedit.workspace import Result, Workspace
 
 FEATURES = "features"
@@ -72,8 +72,9 @@ def build_features(workspace: Workspace, buckets: int, processes: int | None) ->
     if pending:
         prepare(_HASH, buckets)
     with Progress("hash n-grams", sum(path.stat().st_size for path in pending), "bytes read") as progress:
-        results = in_order(FeatureShard, (buckets,), [(workspace.path, path) for path in pending], processes)
-        for path, words in zip(pending, results, strict=True):
+        work = ShardWork("hash n-grams", FeatureShard, (buckets,))
+        for number, words in over_shards(workspace, work, [(workspace.path, path) for path in pending], processes):
+            path = pending[number]
             progress.advance(path.stat().st_size, f"{words} words in {path.name}")
     result = Result(counts={"documents": 0, "words": 0})
     for path in shards:

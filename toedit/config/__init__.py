@@ -14,6 +14,7 @@ from toedit.config.editing import EditConfig, ScoreConfig, ScorerConfig
 from toedit.config.embeddings import EmbeddingsConfig
 from toedit.config.evaluation import CheckpointConfig, EvalConfig, TaskConfig
 from toedit.config.execution import ExecutionConfig
+from toedit.config.executor import ExecutorConfig
 from toedit.config.experiment import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.config.instruction import ColumnsConfig, TagsConfig
 from toedit.config.looking import AnalysisConfig, DiffConfig
@@ -54,6 +55,7 @@ __all__ = [
     "EmbeddingsConfig",
     "EvalConfig",
     "ExecutionConfig",
+    "ExecutorConfig",
     "ExperimentConfig",
     "GenerationsConfig",
     "LlamaFactoryConfig",
@@ -120,6 +122,8 @@ class Config:
     """The prior language model."""
     scorer: ScorerConfig = field(default_factory=ScorerConfig)
     """The engine that runs the prior."""
+    executor: ExecutorConfig = field(default_factory=ExecutorConfig)
+    """Where shards are worked on."""
     score: ScoreConfig = field(default_factory=ScoreConfig)
     """What the scores hold."""
     edit: EditConfig = field(default_factory=EditConfig)

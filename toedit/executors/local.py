@@ -1,7 +1,6 @@
-"""Several processes for work that is done shard by shard; results come in the order of the shards.
+"""executor=local: processes of this machine; results come in the order of the tasks.
 
-A worker prepares itself once (loads a tokenizer), then takes one shard after another. Bytes never depend on the number
-of workers, because a shard is one worker's alone.
+A worker prepares itself once (loads a tokenizer), then takes one shard after another.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ def in_order(
     except BrokenProcessPool:
         raise Interrupted(
             "a worker process ended unexpectedly (out of memory?); the same command resumes where it stopped, and "
-            "tokens.processes=1 needs least"
+            "executor.workers=1 needs least"
         ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,68 @@
+"""Workers: results in the order of the tasks, errors as they are, no silence when a worker dies, no unlike machines."""
+
+import os
+from dataclasses import replace
+
+import pytest
+
+from toedit.errors import Interrupted, UnusableInput
+from toedit.executors.local import in_order
+from toedit.executors.machines import difference, here
+
+
+def prepare(offset: int):
+    def work(number: int, what: str) -> int:
+        if what == "refuse":
+            raise UnusableInput(f"shard {number}: damaged")
+        if what == "die":
+            os._exit(9)
+        return number + offset
+
+    return work
+
+
+@pytest.mark.parametrize("processes", [1, 2, None])
+def test_results_come_in_the_order_of_the_tasks(processes):
+    assert list(in_order(prepare, (100,), [(number, "add") for number in range(9)], processes)) == list(range(100, 109))
+    assert list(in_order(prepare, (100,), [], processes)) == []
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_error_is_raised_as_it_is(processes):
+    results = in_order(prepare, (0,), [(0, "add"), (1, "refuse"), (2, "add")], processes)
+    assert next(results) == 0
+    with pytest.raises(UnusableInput, match="shard 1: damaged"):
+        next(results)
+
+
+def test_a_worker_that_dies_interrupts_the_run():
+    with pytest.raises(Interrupted, match="same command resumes"):
+        list(in_order(prepare, (0,), [(0, "die"), (1, "add")], 2))
+
+
+def test_a_machine_that_differs_is_named_with_what_differs(tmp_path):
+    output, model = tmp_path / "out", tmp_path / "model"
+    for folder in (output, model):
+        folder.mkdir()
+    (output / ".building.json").write_text("{}")
+    (model / "config.json").write_text("{}")
+    weights = model / "model.safetensors"
+    weights.write_bytes(bytes(40 << 20))
+    inputs = {"prior": model}
+    ours = here(inputs, output, "toedit")
+    assert difference(ours, here(inputs, output, "toedit"), "node1", inputs, output) is None
+
+    other = replace(ours, versions={**ours.versions, "torch": "1.0"})
+    assert difference(ours, other, "node1", inputs, output) == (
+        f"executor=ray: node1 has another version of torch: 1.0 there, {ours.versions['torch']} here"
+    )
+    with weights.open("r+b") as file:  # gigabytes are not read, but revisions differ at their ends too
+        file.seek(-3, 2)
+        file.write(b"x")
+    assert "node1 holds another version of the prior" in difference(
+        ours, here(inputs, output, "toedit"), "node1", inputs, output
+    )
+    nothing = here({"prior": tmp_path / "nowhere"}, output, "toedit")
+    assert f"{model}: node1 does not see the prior" in difference(ours, nothing, "node1", inputs, output)
+    unseen = here(inputs, tmp_path / "nowhere", "toedit")
+    assert difference(ours, unseen, "node1", inputs, output).startswith(f"out={output}: node1 does not see this folder")

@@ -184,7 +184,7 @@ def export_dolma(edited: Edited | str | Path, *, out: str | Path) -> Path:
     makes the edited text of them, in the folder `out`."""
     from toedit.stages.export_dolma import plan
 
-    return _built(plan(_of_edited(edited, out)))
+    return _built(plan, _of_edited(edited, out))
 
 
 def plan(data: Any, prior: str | Path, *, text: str = "text", settings: Settings = None) -> str:

@@ -71,6 +71,12 @@ STAGES = {
         "diff.html: documents tinted by probability, edits marked",
         "python run.py stage=diff diff.documents=3",
     ),
+    "export_dolma": Stage(
+        "toedit.stages.export_dolma",
+        "an edited corpus, and the corpus it was made from",
+        "its ledger as attributes of the original documents, and the configuration of the Dolma toolkit's mixer",
+        "python run.py stage=export_dolma edited.path=my-edited-corpus out=for-dolma",
+    ),
     "synthesize": Stage(
         "toedit.stages.synthesize",
         "a causal language model; a corpus, where documents begin with prompts",

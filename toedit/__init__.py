@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from toedit.errors import ToEditError
-    from toedit.library import Edited, Scores, diff, edit, plan, revert, score
+    from toedit.library import Edited, Scores, diff, edit, export_dolma, plan, revert, score
 
 __version__ = "0.1.0"
-__all__ = ["Edited", "Scores", "ToEditError", "__version__", "diff", "edit", "plan", "revert", "score"]
+__all__ = ["Edited", "Scores", "ToEditError", "__version__", "diff", "edit", "export_dolma", "plan", "revert", "score"]
 
 _PLACES = {"ToEditError": "toedit.errors"}
 

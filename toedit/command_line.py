@@ -5,6 +5,7 @@
     toedit edit scores -p 0.999 --out edited-less
     toedit revert edited --out original
     toedit diff edited
+    toedit export-dolma edited --out for-dolma
     toedit plan my-corpus --prior owner/name
     toedit why edited
     toedit verify edited
@@ -33,6 +34,7 @@ _HELP = {
     "edit": "edit a corpus, or scores of it",
     "revert": "take an edit back, byte for byte",
     "diff": "show edited documents beside their originals",
+    "export-dolma": "the ledger as attributes that the Dolma toolkit's mixer applies to the original documents",
     "plan": "what an edit would do and cost; builds nothing",
     "why": "where an artifact comes from: everything it was made from, with the commands",
     "verify": "whether an artifact still holds what its manifest says: sizes, checksums, counts",
@@ -40,13 +42,23 @@ _HELP = {
     "card": "the data-set card of an edited corpus",
     "push": "upload an edited corpus or a checkpoint to the hub, privately unless --public",
 }
-_STAGES = {"score": "score", "edit": "edit", "revert": "revert", "diff": "diff", "plan": "edit"}
+_STAGES = {
+    "score": "score",
+    "edit": "edit",
+    "revert": "revert",
+    "diff": "diff",
+    "export-dolma": "export_dolma",
+    "plan": "edit",
+}
 """The stage behind a command that has one."""
+_OF_EDITED = ("revert", "diff", "export-dolma")
+"""Commands that take an edited corpus."""
 _EXAMPLES = {
     "score": "toedit score my-corpus --prior my-model --out scores",
     "edit": "toedit edit my-corpus --prior my-model -p 0.99 -k 8 --out edited",
     "revert": "toedit revert edited --out original",
     "diff": "toedit diff edited",
+    "export-dolma": "toedit export-dolma edited --out for-dolma",
     "plan": "toedit plan my-corpus --prior owner/name",
     "why": "toedit why edited",
     "verify": "toedit verify edited",
@@ -66,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
         if name not in _STAGES:
             _add_upkeep(name, one)
             continue
-        if name in ("revert", "diff"):
+        if name in _OF_EDITED:
             one.add_argument("path", help="an edited corpus")
         else:
             one.add_argument("path", help="a file, a folder, a glob, a corpus" + " or scores" * (name == "edit"))
@@ -80,7 +92,9 @@ def parser() -> argparse.ArgumentParser:
         if name == "diff":
             one.add_argument("--documents", type=int, help="how many to show (3)")
         if name != "plan":
-            one.add_argument("--out", metavar="FOLDER", required=name == "revert", help="put the result here")
+            one.add_argument(
+                "--out", metavar="FOLDER", required=name in ("revert", "export-dolma"), help="put the result here"
+            )
             one.add_argument("--artifacts", metavar="FOLDER", help="where everything else goes (artifacts)")
     return made
 
@@ -198,7 +212,7 @@ def _settings(asked: argparse.Namespace) -> dict[str, Any]:
     given = {key: getattr(asked, name) for name, key in keys.items() if getattr(asked, name, None) is not None}
     if asked.command == "plan":
         given["dry_run"] = True
-    if asked.command in ("revert", "diff"):
+    if asked.command in _OF_EDITED:
         return given | {"edited.path": asked.path}
     if asked.command == "edit" and _is_scores(Path(asked.path)):
         if asked.prior:

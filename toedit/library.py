@@ -1,4 +1,4 @@
-"""The library: score, edit, revert, diff and plan from Python, on files, folders, lists, pandas frames and data sets.
+"""The library: score, edit, revert, diff, plan from Python, on files, folders, lists, pandas frames and data sets.
 
     import toedit
 
@@ -177,6 +177,14 @@ def diff(edited: Edited | str | Path, *, documents: int = 3, out: str | Path | N
 
     config = _of_edited(edited, out)
     return _built(plan, replace(config, diff=replace(config.diff, documents=documents))) / PAGE
+
+
+def export_dolma(edited: Edited | str | Path, *, out: str | Path) -> Path:
+    """The ledger as attributes of the original documents, with the configuration by which the Dolma toolkit's mixer
+    makes the edited text of them, in the folder `out`."""
+    from toedit.stages.export_dolma import plan
+
+    return _built(plan, _of_edited(edited, out))
 
 
 def plan(data: Any, prior: str | Path, *, text: str = "text", settings: Settings = None) -> str:

@@ -13,6 +13,7 @@ and whatever else a task holds.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -55,6 +56,8 @@ def using(config: ExecutorConfig) -> Iterator[None]:
         yield
     finally:
         _executor.reset(token)
+        if config.kind == "ray" and "toedit.executors.ray_cluster" in sys.modules:
+            sys.modules["toedit.executors.ray_cluster"].disconnect()
 
 
 def current() -> ExecutorConfig:

@@ -35,6 +35,8 @@ from toedit.workspace import Workspace
 
 _OBJECT_STORE_BYTES = 200_000_000
 """Of a cluster that we start: only names and counts travel."""
+_begun = False
+"""Whether Ray was started by us: who already uses it keeps it."""
 
 
 def on_cluster(
@@ -152,7 +154,7 @@ class ShardActor:
 
 @contextmanager
 def _connected(executor: ExecutorConfig) -> Iterator[Any]:
-    """Ray, connected to the cluster at the address or to one of this machine."""
+    """Ray, connected to the cluster at the address or to one of this machine, until the command ends."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "FATAL")  # lost workers are ours to tell
     try:
@@ -160,25 +162,33 @@ def _connected(executor: ExecutorConfig) -> Iterator[Any]:
         import ray.data
     except ImportError:
         raise BadConfiguration("executor=ray: Ray is not installed here; bash scripts/environment.sh ray") from None
-    begun = not ray.is_initialized()
-    if begun:
-        _begin(ray, executor)
-    context = ray.data.DataContext.get_current()
+    with redirect_stdout(sys.stderr), warnings.catch_warnings():  # what Ray prints is no result of ours
+        warnings.filterwarnings("ignore", "`ray_remote_args", category=DeprecationWarning)  # no successor yet
+        if not ray.is_initialized():
+            _begin(ray, executor)
+        _set_up(ray.data.DataContext.get_current())
+        yield ray
+
+
+def disconnect() -> None:
+    """End the connection that the command began, and with it a cluster of this machine."""
+    global _begun
+    if _begun:
+        import ray
+
+        with redirect_stdout(sys.stderr):
+            ray.shutdown()
+        _begun = False
+
+
+def _set_up(context: Any) -> None:
+    """Ray Data's own settings: silent, and going on without what was lost."""
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.issue_detectors_config.detectors = []
     context.max_errored_blocks = -1  # only lost workers: what the work raises comes back as an answer
     context.max_consecutive_actor_init_deaths = 3
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    try:
-        with redirect_stdout(sys.stderr), warnings.catch_warnings():  # what Ray prints is no result of ours
-            warnings.filterwarnings(
-                "ignore", "`ray_remote_args", category=DeprecationWarning
-            )  # without a successor yet
-            yield ray
-    finally:
-        if begun:
-            ray.shutdown()
 
 
 def _begin(ray: Any, executor: ExecutorConfig) -> None:
@@ -198,6 +208,9 @@ def _begin(ray: Any, executor: ExecutorConfig) -> None:
             f"executor.address={where}: no Ray cluster to work on ({reason}); {start}, here and on the others "
             "with the same RAY_AUTH_MODE and token"
         ) from None
+    else:
+        global _begun
+        _begun = True
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray's own would end the command without a word
 

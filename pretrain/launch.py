@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 _ROOT = Path(__file__).resolve().parents[1]
 LOST = 76
 """Exit code of a rank that could no longer reach the others."""
+FULL = 77
+"""Exit code of a rank on a full disk, which has no room to say so."""
 
 
 def launch(job: Job) -> None:
@@ -130,6 +132,8 @@ def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
             error_file(job, rank).unlink()
             kind = getattr(errors, held["class"], ToEditError)
             return kind(held["message"])
+    if FULL in codes.values():
+        return Interrupted(f"the disk is full ({job.folder}); make room, and the same command resumes where it stopped")
     if Interrupted.exit_code in codes.values():
         return Interrupted("a rank was interrupted; the same command resumes at the last checkpoint")
     if all(code == -signal.SIGTERM for code in codes.values()):

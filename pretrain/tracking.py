@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 from pretrain.job import Job
 from toedit.console import note
+from toedit.errors import UnusableInput
+from toedit.fingerprints import hash_file
 
 METRICS = "metrics.csv"
 COLUMNS = ("step", "tokens", "loss", "learning_rate", "gradient_norm", "validation_loss", "validation_perplexity")
@@ -31,13 +33,20 @@ class Tracker(Protocol):
 class CsvTracker:
     """metrics.csv: rows up to the resumed step stay, later ones are made again."""
 
-    def __init__(self, path: Path, resumed_step: int) -> None:
+    def __init__(self, path: Path, resumed_step: int, sha256_then: str | None = None) -> None:
+        """`sha256_then`: of the file as the checkpoint left it that is resumed."""
         kept = [row for row in read_metrics(path) if int(row["step"]) <= resumed_step] if path.is_file() else []
         temporary = path.with_suffix(".tmp")
         with temporary.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(kept)
+        if sha256_then not in (None, hash_file(temporary)):
+            temporary.unlink()
+            raise UnusableInput(
+                f"{path}: damaged: its rows up to step {resumed_step} are not those that were written; remove "
+                f"{path.parent / 'state'}, and the same command begins anew"
+            )
         temporary.replace(path)
         self._file = path.open("a", newline="", encoding="utf-8")
         self._writer = csv.DictWriter(self._file, COLUMNS, lineterminator="\n", extrasaction="ignore")
@@ -101,7 +110,10 @@ class Trackers:
 
     def __init__(self, job: Job, resumed_step: int) -> None:
         folder = Path(job.config.tracker.folder) / job.folder.name
-        self._all: list[Tracker] = [CsvTracker(job.folder / METRICS, resumed_step)]
+        from pretrain.checkpoints import metrics_then  # here: whoever only reads metrics needs no torch
+
+        then = metrics_then(job.folder / "state") if resumed_step else None
+        self._all: list[Tracker] = [CsvTracker(job.folder / METRICS, resumed_step, then)]
         if "tensorboard" in job.config.tracker.kinds:
             self._all.append(TensorBoardTracker(folder / "tensorboard", resumed_step))
         if "wandb" in job.config.tracker.kinds:

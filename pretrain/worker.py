@@ -7,11 +7,10 @@ import sys
 import threading
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 
 from pretrain.job import Job
-from pretrain.launch import LOST, error_file, run
+from pretrain.launch import FULL, LOST, error_file, run
 from toedit.command import as_user_error
 from toedit.workspace import write_json
 
@@ -32,8 +31,10 @@ def main(path: Path) -> int:
         if known is None:
             raise
         held = {"class": type(known).__name__, "message": str(known)}
-        with suppress(OSError):  # a full disk has no room for this, either; the exit code says as much
+        try:
             write_json(error_file(job, int(os.environ.get("RANK", 0))), held)
+        except OSError:  # a full disk has no room for this, either
+            return FULL if "disk is full" in held["message"] else known.exit_code
         return known.exit_code
     return 0
 

@@ -116,16 +116,14 @@ def cost(work: Path, corpus: Path, prior: Path, rounds: int) -> None:
             command = [sys.executable, str(REPOSITORY / "run.py"), "stage=score", "corpus=local", "prior=local",
                        f"corpus.path={corpus}", f"prior.path={prior}", f"out={out}", *keys]  # fmt: skip
             # Ray makes its workers nicer than itself; beside others' work that would be what is measured.
-            run = subprocess.run(
-                command, capture_output=True, text=True, cwd=work, env=os.environ | {"RAY_worker_niceness": "0"}
-            )
+            unlike = os.environ | {"RAY_worker_niceness": "0"}
+            run = subprocess.run(command, capture_output=True, text=True, cwd=work, env=unlike)
             if run.returncode:
                 raise SystemExit(run.stderr)
             spent[kind].append(json.loads((out / "manifest.json").read_text())["timings"]["seconds"])
             print(f"{kind:<6} {spent[kind][-1]:7.1f} s", flush=True)
-    print(
-        f"ray / local = {sum(spent['ray']) / sum(spent['local']):.3f}, of the fastest {min(spent['ray']) / min(spent['local']):.3f}"
-    )
+    whole, best = (many(spent["ray"]) / many(spent["local"]) for many in (sum, min))
+    print(f"ray / local = {whole:.3f}, of the fastest {best:.3f}")
 
 
 def model(tokens: float, gpus: int, rate: float, dispatched: float, memory: float, files: float) -> None:

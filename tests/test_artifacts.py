@@ -1,6 +1,7 @@
 """Artifacts: addresses follow from identity; building is atomic, resumable, exclusive; nothing foreign is touched."""
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from toedit.artifacts import Artifact, load_artifact, slug
 from toedit.errors import MissingInput, UnusableInput
 from toedit.fingerprints import FileHashes, hash_file
+from toedit.verifying import verify
 from toedit.workspace import Result, write_json
 
 
@@ -63,6 +65,69 @@ def test_an_interrupted_build_resumes_and_ends_the_same(tmp_path):
     for manifest in manifests:
         manifest.pop("timings")
     assert manifests[0] == manifests[1]
+
+
+def interrupted(root: Path) -> Artifact:
+    """Shards a and b are finished, c is not."""
+    with pytest.raises(KeyboardInterrupt):
+        three_shards(root, [], fail_at="c").ensure()
+    return three_shards(root, [])
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+@pytest.mark.parametrize("place", ["data/b", ".progress/b.json"])
+@pytest.mark.parametrize(
+    "damage",
+    [lambda file: file.write_bytes(file.read_bytes()[:-2]), lambda file: file.write_bytes(b""), Path.unlink, a_folder],
+    ids=["cut", "empty", "gone", "a folder"],
+)
+def test_what_is_damaged_in_unfinished_work_is_made_again(tmp_path, place, damage):
+    """A machine that went down may have lost the end of a file that had its name already."""
+    damage(interrupted(tmp_path / "one").path / place)
+    log: list[str] = []
+    artifact = three_shards(tmp_path / "one", log)
+    artifact.ensure()
+    whole = three_shards(tmp_path / "whole", [])
+    whole.ensure()
+    assert log == ["b", "c"]
+    assert artifact.manifest()["outputs"] == whole.manifest()["outputs"]
+
+
+def test_what_a_killed_run_was_just_writing_is_no_output(tmp_path):
+    path = interrupted(tmp_path).path
+    for name in (".building.json.4711.tmp", "manifest.json.4711.tmp", "data/facts.json.4711.tmp"):
+        (path / name).write_text("{")
+    three_shards(tmp_path, []).ensure()
+    assert not list(path.rglob("*.tmp"))
+    assert len(three_shards(tmp_path, []).manifest()["outputs"]) == 3
+
+
+def test_a_record_that_is_still_json_but_says_something_else_counts_as_none(tmp_path):
+    record = interrupted(tmp_path).path / ".progress" / "a.json"
+    assert '"n": 1' in record.read_text()
+    record.write_text(record.read_text().replace('"n": 1', '"n": 3'))
+    log: list[str] = []
+    three_shards(tmp_path, log).ensure()
+    assert log == ["a", "c"]
+
+
+def test_the_manifest_promises_the_bytes_that_were_written(tmp_path):
+    """Whatever became of them since: else a damaged shard would be vouched for."""
+    path = interrupted(tmp_path).path
+    (path / "data" / "a").write_text("?")  # as long as before
+    three_shards(tmp_path, []).ensure()
+    assert verify(path) == [f"{path / 'data' / 'a'}: damaged: its bytes are not those that were written"]
+
+
+def test_markers_outlive_a_machine_that_goes_down(tmp_path, monkeypatch):
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda number: synced.append(Path(f"/proc/self/fd/{number}").readlink().name))
+    three_shards(tmp_path, []).ensure()
+    assert [name.split(".json")[0] for name in synced] == [".building", "manifest"]
 
 
 def test_identity_and_inputs_make_the_address_and_runtime_does_not(tmp_path):

@@ -23,8 +23,10 @@ from omegaconf import OmegaConf
 
 from toedit.config import CorpusConfig
 from toedit.corpora import plan_corpus, streams
+from toedit.corpora.files import FileRows, InputFile
 from toedit.corpora.ids import UniqueIds
 from toedit.corpora.parts import part_of
+from toedit.documents import document_line
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=60)
@@ -54,6 +56,16 @@ def test_what_is_written_in_any_format_reads_back(tmp_path_factory, documents, f
     corpus = build(root, path=str(write(root / f"x{format}", documents)), shard_bytes=shard_bytes)
     assert documents_of(corpus) == documents
     assert counts_of(corpus)["documents_out"] == counts_of(corpus)["documents_in"] == len(documents)
+
+
+@pytest.mark.parametrize(
+    "odd", [float("nan"), [float("inf"), "\ud800"], {"\ud800": -float("inf")}, "\udfff", 1e300, "é"]
+)
+def test_a_document_that_is_read_and_written_again_has_the_same_line(odd):
+    line = document_line({"id": "é", "text": "🙂", "source": "s", "metadata": {"odd": odd, "é": [odd]}})
+    again = json.loads(line)
+    assert document_line(again) == line and again["id"] == "é"
+    assert ("é".encode() in line) == ("ud" not in repr(odd))  # escapes only where UTF-8 cannot say it
 
 
 def test_every_format_makes_the_same_artifact(tmp_path):
@@ -134,6 +146,64 @@ def test_bad_rows_are_rejected_listed_and_counted(tmp_path, name, capsys):
     assert counts["reasons"] == Counter(reason for _, reason in bad)
     assert counts["documents_in"] == counts["documents_out"] + counts["rejected"] == len(rows)
     assert f"{len(bad)} rows were rejected" in capsys.readouterr().err
+
+
+def test_zeros_between_and_behind_gzip_members_are_no_damage(tmp_path):
+    first, second = (gzip.compress(json.dumps({"text": text}).encode() + b"\n", mtime=0) for text in "ab")
+    (tmp_path / "x.jsonl.gz").write_bytes(first + b"\0" * 5000 + second + b"\0" * 10_000)
+    corpus = build(tmp_path, path=str(tmp_path / "x.jsonl.gz"))
+    assert [document["text"] for document in documents_of(corpus)] == ["a", "b"]
+    (tmp_path / "zeros.jsonl.gz").write_bytes(b"\0" * 5000)  # what a crashed disk leaves is no empty file
+    with pytest.raises(UnusableInput, match=r"zeros\.jsonl\.gz: is damaged"):
+        build(tmp_path, path=str(tmp_path / "zeros.jsonl.gz"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_an_array_is_one_however_its_beginning_arrives(pack, tmp_path):
+    """A member or frame of its own holds the blank space before the bracket."""
+    name = {gzip.compress: "x.json.gz", zstandard.compress: "x.json.zst"}[pack]
+    (tmp_path / name).write_bytes(pack(b" \n") + pack(b"\r\n[") + pack(b'{"text": "a"}, {"text": "b"}]'))
+    assert [document["text"] for document in documents_of(build(tmp_path, path=str(tmp_path / name)))] == ["a", "b"]
+
+
+@pytest.mark.parametrize("most", [1, 2, 7, 1000])
+@pytest.mark.parametrize("name", ["x.json", "x.jsonl", "x.json.gz", "x.txt"])
+def test_rows_do_not_depend_on_how_bytes_arrive(name, most):
+    """A server hands over as many as it likes."""
+    data = b'\xef\xbb\xbf \n[{"text": "a"}, {"text": "b"},\n{"text": 1}]\n'
+    data = gzip.compress(data)[:-3] if name.endswith("gz") else data
+
+    class Trickle(io.BytesIO):
+        def readinto(self, target):
+            return super().readinto(memoryview(target)[:most])
+
+    config = CorpusConfig(kind="local", on_truncated_file="keep")
+    whole, small = (
+        [(row.line, str(row.value)) for row in FileRows([InputFile(name, kind, len(data))], config).rows()]
+        for kind in (lambda: io.BytesIO(data), lambda: Trickle(data))
+    )
+    assert whole == small and len(whole) == {"x.jsonl": 2, "x.txt": 1}.get(name, 3)
+
+
+def test_every_file_is_read_whatever_its_name(tmp_path, capsys):
+    """Names that are no UTF-8, or spell another one's escape: none is taken for another, none acts on a terminal."""
+    folder = tmp_path / "names"
+    folder.mkdir()
+    names = [b"x\xff.txt", b"x\xfe.txt", b"x\\xff.txt", b"x\\\\xff.txt", b"x\x1b[31m\n.txt", b"x.txt"]
+    for name in names:
+        (folder / os.fsdecode(name)).write_bytes(repr(name).encode())
+    (folder / "\x1b[31m.png").touch()
+    documents = documents_of(build(tmp_path, path=str(folder)))
+    assert sorted(document["text"] for document in documents) == sorted(map(repr, names))
+    assert len({document["source"] for document in documents}) == len(names)
+    shown = capsys.readouterr().err
+    assert "\\x1b[31m.png" in shown and "\x1b" not in shown
+
+
+def test_a_file_of_nothing_but_a_mark_has_no_row(tmp_path):
+    (tmp_path / "x.jsonl").write_bytes(b"\xef\xbb\xbf")
+    with pytest.raises(UnusableInput, match="holds no rows"):
+        build(tmp_path, path=str(tmp_path / "x.jsonl"))
 
 
 def test_a_bad_row_stops_the_strict(tmp_path):

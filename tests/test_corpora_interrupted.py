@@ -1,5 +1,6 @@
 """Reading files when things go wrong: cut files, rows without end, kills."""
 
+import gzip
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import pytest
 from conftest import REPOSITORY
 from corpus_fixtures import build, content_of, counts_of, documents_of, rejected_of, write
 
+from toedit.documents import ShardWriter
 from toedit.errors import UnusableInput
 
 
@@ -33,6 +35,16 @@ def test_a_cut_file_is_refused_or_kept_as_far_as_it_goes(tmp_path, name):
         assert [(row["line"], row["reason"].split(":")[0]) for row in rejected_of(corpus)] == [
             (len(kept) + 1, "cut off")
         ]
+
+
+def test_only_the_last_row_of_a_cut_file_is_cut(tmp_path):
+    """Bad rows before the cut keep their own reasons."""
+    rows = b'{"text": }\n[1]\n\xff\n{"text": "a"}\n{"text": "b"'
+    (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(rows, mtime=0)[:-8])
+    corpus = build(tmp_path, path=str(tmp_path), on_truncated_file="keep")
+    assert [document["text"] for document in documents_of(corpus)] == ["a"]
+    reasons = [row["reason"].split(":")[0] for row in rejected_of(corpus)]
+    assert reasons == ["not JSON", "not an object", "invalid UTF-8", "cut off"]
 
 
 INGEST = """
@@ -71,6 +83,32 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
         finished.append((content_of(folder), counts_of(folder)))
     assert finished[0] == finished[1]
     assert len(finished[0][0]) > 80 and finished[0][1]["truncated_files"]
+
+
+@pytest.mark.parametrize("place", ["rejected.jsonl", "documents/00001.jsonl.zst", ".progress/00001.json"])
+def test_what_is_damaged_before_a_run_goes_on_is_made_again(tmp_path, place, monkeypatch):
+    """One character of the list of bad rows, the end of a shard, a digit of a record."""
+    rows = [{"id": str(n), "text": f"{n} " * 30} if n % 5 else b"{bad}" for n in range(100)]
+    settings = {"path": str(write(tmp_path / "texts.jsonl", rows)), "shard_bytes": 1000}
+    whole = build(tmp_path / "whole", **settings)
+    write_in_full = ShardWriter.write
+
+    def write_until_70(writer, document):
+        if document["id"] == "71":
+            raise KeyboardInterrupt
+        write_in_full(writer, document)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(ShardWriter, "write", write_until_70)
+        build(tmp_path / "damaged", **settings)
+    (folder,) = (tmp_path / "damaged" / "artifacts" / "corpus").iterdir()
+    assert len(list((folder / ".progress").iterdir())) > 2
+    content = (folder / place).read_bytes()
+    damaged = content[:-9] if place.endswith(".zst") else content.replace(b"2", b"3", 1)
+    assert damaged != content
+    (folder / place).write_bytes(damaged)
+    build(tmp_path / "damaged", **settings)
+    assert content_of(folder) == content_of(whole) and counts_of(folder) == counts_of(whole)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory from /proc")

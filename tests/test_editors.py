@@ -22,7 +22,7 @@ from toedit.diff_page import write_page
 from toedit.diff_terminal import print_views
 from toedit.document_views import load_views, sample_edits
 from toedit.documents import read_documents, shard_paths
-from toedit.edit_corpus import describe, draw, plan_edit
+from toedit.edit_corpus import describe, draw, forget_edit, plan_edit, record_edit
 from toedit.editing import Draws
 from toedit.editors import EDITORS, Editor, find_editor, identity_of, may_change
 from toedit.errors import BadConfiguration
@@ -510,3 +510,35 @@ def test_all_presets_edit_and_revert_a_real_corpus(corpus_file, small_prior, tmp
     paper, replaced = (ledgers[preset] for preset in ("paper", "control_random_replacement"))
     assert len(paper & replaced) > 0.8 * changed["paper"]
     assert "delete P < 0.3" in capsys.readouterr().out
+
+
+anything = st.recursive(
+    st.none() | st.integers(0, 2) | st.sampled_from(["", "abc", "not_an_edit"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["tokens", "toedit", "toedit_history", "not_an_edit"]), inner, max_size=2)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    metadata=st.dictionaries(st.sampled_from(["toedit", "toedit_history", "other"]), anything), edits=st.integers(1, 3)
+)
+def test_notes_of_edits_come_off_again_whatever_stood_in_their_place(metadata, edits):
+    document = {"id": "a", "text": "b", "metadata": dict(metadata)}
+    for number in range(edits):
+        record_edit(document, tokens=5, eligible=3, changed=number)
+        assert document["metadata"]["toedit"] == {"tokens": 5, "eligible": 3, "changed": number}
+    assert document["metadata"].get("other") == metadata.get("other")
+    for _ in range(edits):
+        forget_edit(document)
+    assert document["metadata"] == metadata
+
+
+def test_the_history_of_edits_is_a_plain_list():
+    document = {"id": "a", "text": "b"}
+    for number in range(3):
+        record_edit(document, tokens=5, eligible=3, changed=number)
+    assert [note["changed"] for note in document["metadata"]["toedit_history"]] == [0, 1]

@@ -7,7 +7,7 @@ import pytest
 from artifact_fixtures import random_scores
 from conftest import write_jsonl
 from corpus_fixtures import build, counts_of, documents_of, rejected_of
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from instruction_fixtures import alpaca_rows, responses_of, sharegpt_rows, write_array
 
@@ -16,7 +16,7 @@ from toedit.corpora.conversations import read_conversation
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.fingerprints import canonical_json
 from toedit.instruction_files import common_layout, row_line
-from toedit.instructions import KEY, Replaced, moved, record_of
+from toedit.instructions import KEY, Replaced, holds_instructions, moved, record_of
 from toedit.passages import passages_of
 from toedit.protection import changeable
 
@@ -69,6 +69,9 @@ BAD_SHAREGPT = [
     ({"conversations": [USER, "gpt"]}, "not a turn"),
     ({"conversations": [USER, {"from": "robot", "value": "b"}]}, "unknown role"),
     ({"conversations": [USER, {"from": ["gpt"], "value": "b"}]}, "unknown role"),
+    ({"conversations": [USER, {"from": "x" * 10**6, "value": "b"}]}, "unknown role"),
+    ({"conversations": [USER, GPT], "tools": "\ud800"}, "lone surrogate"),
+    ({"conversations": [USER, GPT], "tools": 5}, "text is not a string"),
 ]
 
 
@@ -86,6 +89,61 @@ def test_bad_rows_are_listed_with_their_reason(layout, bad, good, tmp_path):
     assert [entry["line"] for entry in rejected] == list(range(1, len(bad) + 1))
     counts = counts_of(corpus)
     assert counts["documents_in"] == len(rows) and counts["documents_out"] == 1
+
+
+@pytest.mark.parametrize("key", ["tools", "from", "extra"])
+def test_rows_nested_as_deep_as_the_stack_allows_are_listed(key, tmp_path):
+    """Just before the JSON parser gives up, what comes after it has less stack than it had."""
+    lines = []
+    for depth in range(100, 1000):
+        deep = b"[" * depth + b"]" * depth
+        turn = b'{"from": %s, "value": "a"}' % (deep if key == "from" else b'"human"')
+        rest = b'"conversations": [%s, {"from": "gpt", "value": "b"}]' % turn
+        lines.append(b"{%s}" % rest if key == "from" else b'{"%s": %s, %s}' % (key.encode(), deep, rest))
+    lines.append(json.dumps({"conversations": [USER, GPT], "tools": []}).encode())
+    (tmp_path / "rows.jsonl").write_bytes(b"\n".join(lines))
+    corpus = build(tmp_path, path=str(tmp_path / "rows.jsonl"), layout="sharegpt")
+    assert [entry["line"] for entry in rejected_of(corpus)] == list(range(1, len(lines)))
+    assert (corpus / "rejected.jsonl").stat().st_size < 200 * len(lines)
+    assert [document["text"] for document in documents_of(corpus)] == ["a\nb"]  # an empty list of tools is none
+
+
+_SOUND = {"layout": {"formatting": "alpaca", "columns": {}}, "fields": [["a"]], "editable": [[0, 1]], "row": {"a": "T"}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"row": None},
+        {"row": "T", "fields": [[0]]},
+        {"row": "T", "fields": [[]]},
+        {"row": {"a": "U"}},
+        {"row": {"a": ["T"]}, "fields": [["a", 0, 0]]},
+        {"row": {"a": "T"}, "fields": "a"},
+        {"row": {"a": "T"}, "fields": [["a"], ["a"]], "editable": [[0, 1], [2, 3]]},
+        {"row": ["T", 1], "fields": [[0], [-2]], "editable": [[0, 1], [2, 3]]},
+        {"editable": [[0.0, 1]]},
+        {"editable": [[False, True]]},
+        {"editable": [[0, 1, 2]]},
+        {"editable": [], "fields": []},
+        {"layout": "x"},
+        {"layout": {"formatting": "alpaca", "columns": 3}},
+        {"layout": {"formatting": "alpaca", "columns": {"a": 1}}},
+        {"layout": {"formatting": 5, "columns": {}}},
+        {"layout": {"formatting": "alpaca", "columns": {}, "tags": [1]}},
+    ],
+)
+def test_a_record_that_somebody_else_wrote_is_a_bad_row(changes, tmp_path):
+    """Else the scores, the edit or the revert of the whole corpus would end at that document."""
+    rows = [
+        {"text": "T T", "metadata": {KEY: record}} for record in ({**_SOUND, **changes}, "x", 5, [], {}, _SOUND, None)
+    ]
+    corpus = build(tmp_path, path=str(write_jsonl(tmp_path / "rows.jsonl", rows)))
+    reasons = [entry["reason"] for entry in rejected_of(corpus)]
+    assert reasons == ["instruction record does not fit: metadata.toedit_instruction does not describe the text"] * 5
+    kept, plain = documents_of(corpus)
+    assert record_of(kept).row == {"a": "T"} and record_of(plain) is None
+    assert holds_instructions([plain]) == 0 and holds_instructions([kept, plain]) == 1
 
 
 def test_rows_of_another_layout_are_pointed_to_it(tmp_path):
@@ -148,6 +206,7 @@ def test_plain_corpora_keep_their_fingerprints(tmp_path):
 # --- ranges through edits ---------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_ranges_follow_replacements_there_and_back(data):
     text = data.draw(st.binary(min_size=4, max_size=60))
@@ -211,6 +270,7 @@ def test_a_row_s_line_is_one_line_of_json():
 SAID = st.text(alphabet="ab é🙂\n1", min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(SAID, st.lists(st.tuples(SAID, SAID), min_size=1, max_size=3)), min_size=1, max_size=4))
 def test_joined_passages_are_the_documents_tokens(contents):
     """A string is plain text, a list of pairs a conversation."""

@@ -71,7 +71,7 @@ def counted(folder, shards, kind="mixed", origins=()):
                 number += 1
         Workspace(folder / "counts", {})
         count(folder / "counts", shard)
-    records = [json.loads(path.read_text()) for path in (folder / "counts" / ".progress").iterdir()]
+    records = [json.loads(path.read_text())["record"] for path in (folder / "counts" / ".progress").iterdir()]
     totals = {key: sum(record[key] for record in records) for key in ("documents", "units", "bigram_rows")}
     manifest = {"kind": "ngram_counts", "fingerprint": "", "identity": {}, "counts": totals}
     (folder / "counts" / "manifest.json").write_text(json.dumps(manifest))

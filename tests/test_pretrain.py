@@ -19,6 +19,7 @@ from pretrain.optimisation import adamw, learning_rate
 from pretrain.tracking import CsvTracker, read_metrics
 from toedit.config import Config, ModelConfig, RecipeConfig
 from toedit.errors import BadConfiguration, UnusableInput
+from toedit.fingerprints import hash_file
 
 
 def compose(*overrides: str) -> Config:
@@ -245,5 +246,9 @@ def test_metrics_after_a_kill_keep_only_what_the_checkpoint_knows(tmp_path):
     tracker.close()
     with path.open("a") as file:
         file.write("4,4")  # cut short
+    then = hash_file(path)
+    with pytest.raises(UnusableInput, match=r"metrics\.csv: damaged: its rows up to step 1 .*remove .*state"):
+        CsvTracker(path, 1, then)
+    assert hash_file(path) == then
     CsvTracker(path, 2).close()
     assert [row["step"] for row in read_metrics(path)] == ["1", "2"]

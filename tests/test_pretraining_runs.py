@@ -19,8 +19,9 @@ from tokens_fixture import build_tokens
 from torch.distributed.checkpoint import CheckpointException
 
 from pretrain import checkpoints, stage
+from pretrain.ranks import Ranks
 from pretrain.tracking import read_metrics
-from toedit.errors import ToEditError
+from toedit.errors import Interrupted, ToEditError, UnusableInput
 
 GOLDEN = Path(__file__).parent / "golden"
 RECIPE = ("recipe.sequence_length=32", "recipe.batch_sequences=32", "recipe.steps=20", "recipe.warmup_steps=4",
@@ -107,9 +108,32 @@ def test_compiled_steps_give_the_same_losses(float32_run, tokens, tmp_path):
 
 
 def test_a_full_disk_is_told_as_such(tmp_path):
-    """Torch wraps what its writer meets; the command has to see the disk's own error."""
-    with pytest.raises(OSError, match="No space left"), checkpoints._quietly():
-        raise CheckpointException("save", {0: (OSError(28, "No space left on device"), None)})
+    """Torch wraps what its writer meets; the command has to see the disk's own error, or what torch makes of it."""
+    for error in (OSError(28, "No space left on device"), RuntimeError("unexpected pos 576 vs 534")):
+        with pytest.raises(Interrupted, match="the disk is full"), checkpoints._quietly():
+            raise CheckpointException("save", {0: (error, None)})
+
+
+def test_a_damaged_checkpoint_is_refused(float32_run, tokens, tmp_path):
+    """Else a training would go on from wrong weights. Every file of it, wherever it is hit."""
+    shutil.copytree(float32_run / "state", tmp_path / "state")
+    folder, alone = checkpoints.newest(tmp_path / "state"), Ranks(0, 1, torch.device("cpu"))
+    checkpoints._refuse_damage(folder, alone)
+    assert checkpoints._position(folder)["step"] == 20
+    files = sorted(file for file in folder.iterdir() if not file.name.startswith("files-"))
+    assert [file.name for file in files] == [".metadata", "__0_0.distcp", "position.json"]
+    for file in files:
+        content = file.read_bytes()
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 1
+        for damaged in (bytes(flipped), content[:-3], b""):
+            file.write_bytes(damaged)
+            with pytest.raises(UnusableInput, match=rf"{file.name}: damaged; remove .*step-00000020,"):
+                checkpoints.load(folder, {}, None, alone)
+        file.write_bytes(content)
+    (folder / "files-0.json").write_text("{")
+    with pytest.raises(UnusableInput, match=r"files-0\.json: damaged"):
+        checkpoints.load(folder, {}, None, alone)
 
 
 def kill_after_checkpoint(arguments: list[str], out: Path, victim: str) -> int:

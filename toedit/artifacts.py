@@ -106,7 +106,7 @@ class Artifact:
         workspace.sweep()
         inputs = {role: {"fingerprint": source.fingerprint} for role, source in self.inputs.items()}
         marker = {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint}
-        write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs})
+        write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs}, durable=True)
         (self.path / MANIFEST).unlink(missing_ok=True)
         try:
             result = self.build(workspace)
@@ -138,7 +138,7 @@ class Artifact:
             "environment": environment.packages(),
             "timings": {"started": round(started, 3), "seconds": round(time.time() - started, 3)},
         }
-        write_json(self.path / MANIFEST, manifest)
+        write_json(self.path / MANIFEST, manifest, durable=True)
         workspace.close()
 
     def _revisions_of_inputs(self) -> dict[str, str]:

@@ -194,14 +194,57 @@ def as_user_error(error: BaseException) -> ToEditError | None:
         return error
     if isinstance(error, KeyboardInterrupt):
         return Interrupted("interrupted; the same command resumes where it stopped")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        where = f" ({error.filename})" if error.filename else ""
-        return Interrupted(f"the disk is full{where}; make room, and the same command resumes where it stopped")
+    if full := _full_disk(error):
+        return full
+    if _lacks_memory(error):
+        said = " ".join(str(error).split())[:150] or type(error).__name__
+        return Interrupted(f"there is not enough memory ({said}); with more, the same command resumes where it stopped")
     if isinstance(error, OSError) and error.filename is not None:
         return ToEditError(f"{error.filename}: {error.strerror}")
+    if isinstance(error, OSError) and error.errno in _DISK:  # Arrow names the file in its text
+        return ToEditError(" ".join(str(error.strerror).split()))
     if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
         return BadConfiguration(explain(error))  # type: ignore[arg-type]
     return None
+
+
+_DISK = (errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EISDIR, errno.ENOTDIR, errno.ESTALE)
+_FULL = re.compile(
+    r"no space left on device|disk quota exceeded|\(os error (28|122)\)|"
+    r"file write failed|unexpected pos \d+ vs \d+|"  # torch.save
+    r"\d+ requested and \d+ written",  # numpy.save
+    re.IGNORECASE,
+)
+_NO_MEMORY = re.compile(
+    r"can'?t allocate memory|out of memory|can't start new thread|failed to map segment|bad_?alloc|"
+    r"could not create a (primitive|memory)"  # oneDNN, of a layer of torch
+)
+
+
+def _full_disk(error: BaseException) -> Interrupted | None:
+    """What it is where there was no room; libraries of Rust and C++ say so in errors of their own."""
+    for one in _with_causes(error):
+        where = one.filename2 or one.filename if isinstance(one, OSError) else None  # of a copy, its target
+        if (isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT)) or _FULL.search(str(one)):
+            named = f" ({where})" if where else ""
+            return Interrupted(f"the disk is full{named}; make room, and the same command resumes where it stopped")
+    return None
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    for one in _with_causes(error):
+        if isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno == errno.ENOMEM):
+            return True
+        if isinstance(one, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(one)):
+            return True
+    return False
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that led to it."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 # --- sweeps -----------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@
     toedit export-dolma edited --out for-dolma
     toedit plan my-corpus --prior owner/name
     toedit why edited
+    toedit verify edited
     toedit clean artifacts --keep edited
     toedit card edited
     toedit push edited owner/name
@@ -26,7 +27,7 @@ from typing import Any
 
 import toedit
 from toedit.console import human, note, say
-from toedit.errors import BadConfiguration
+from toedit.errors import BadConfiguration, UnusableInput
 
 _HELP = {
     "score": "run a prior over a corpus",
@@ -36,6 +37,7 @@ _HELP = {
     "export-dolma": "the ledger as attributes that the Dolma toolkit's mixer applies to the original documents",
     "plan": "what an edit would do and cost; builds nothing",
     "why": "where an artifact comes from: everything it was made from, with the commands",
+    "verify": "whether an artifact still holds what its manifest says: sizes, checksums, counts",
     "clean": "remove artifacts that none of the kept ones needs; shows them first",
     "card": "the data-set card of an edited corpus",
     "push": "upload an edited corpus or a checkpoint to the hub, privately unless --public",
@@ -59,6 +61,7 @@ _EXAMPLES = {
     "export-dolma": "toedit export-dolma edited --out for-dolma",
     "plan": "toedit plan my-corpus --prior owner/name",
     "why": "toedit why edited",
+    "verify": "toedit verify edited",
     "clean": "toedit clean artifacts --keep edited --yes",
     "card": "toedit card edited --license odc-by",
     "push": "toedit push edited owner/name",
@@ -97,7 +100,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_upkeep(name: str, one: argparse.ArgumentParser) -> None:
-    one.add_argument("path", type=Path, help="a folder of artifacts" if name == "clean" else "an artifact")
+    what = {"clean": "a folder of artifacts", "verify": "an artifact, or a folder of artifacts"}
+    one.add_argument("path", type=Path, help=what.get(name, "an artifact"))
     if name == "push":
         one.add_argument("name", help="owner/name")
         one.add_argument("--public", action="store_true", help="for everybody to see")
@@ -136,6 +140,8 @@ def _run(asked: argparse.Namespace, further: Sequence[str]) -> None:
         raise BadConfiguration(f"{further[0]}: toedit {asked.command} takes no settings")
     if asked.command == "why":
         _why(asked.path)
+    elif asked.command == "verify":
+        _verify(asked.path)
     elif asked.command == "clean":
         _clean(asked.path, asked.keep, asked.yes)
     elif asked.command == "card":
@@ -164,6 +170,23 @@ def _why(path: Path) -> None:
             say(f"{'    ' * one.depth}  holds {', '.join(f'{key} {value:,}' for key, value in counts.items())}")
         if one.command:
             say(f"{'    ' * one.depth}  by    {one.command}")
+
+
+def _verify(path: Path) -> None:
+    from toedit.verifying import artifacts_in, verify
+
+    damaged = 0
+    for artifact in (found := artifacts_in(path)):
+        faults = verify(artifact)
+        damaged += bool(faults)
+        for fault in faults:
+            say(fault)
+    if damaged:
+        raise UnusableInput(
+            f"{path}: {damaged} of {len(found)} artifacts damaged; remove them, and the commands that built them "
+            "(toedit why) build them again"
+        )
+    say(f"{path}: {len(found)} artifact{'s' * (len(found) > 1)} as written")
 
 
 def _clean(root: Path, keep: list[Path], is_meant: bool) -> None:

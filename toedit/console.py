@@ -36,8 +36,8 @@ def say(line: str = "") -> None:
 
 
 def note(line: str) -> None:
-    """One line about the work itself."""
-    print(line, file=sys.stderr, flush=True)
+    """One line about the work itself; names of files may be in it, which are as free as text."""
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:

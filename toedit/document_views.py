@@ -18,17 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toedit.artifacts import load_input
 from toedit.documents import DOCUMENTS, read_documents, shard_paths
-from toedit.edit_corpus import EDITS, METADATA_KEY
+from toedit.edit_corpus import EDITS, LEDGER_SCHEMA, METADATA_KEY
 from toedit.errors import UnusableInput
 from toedit.instructions import replace_text, response_ranges
+from toedit.parquet_files import count_rows, read_parquet
 from toedit.protection import changeable
 from toedit.reverting import taken_back
-from toedit.scores import scores_path
+from toedit.scores import SCORES_SCHEMA, scores_path
 from toedit.splicing import LedgerRow, unsplice
 from toedit.workspace import read_manifest
 
@@ -142,7 +144,7 @@ def load_views(edited: Path, ids: list[str], most_edited: int) -> list[DocumentV
 def sample_edits(edited: Path, count: int) -> list[EditSample]:
     """At most `count` edits, evenly spread over the ledger: the same ones every time."""
     shards = [_shard(path) for path in shard_paths(edited)]
-    sizes = [pq.read_metadata(_ledger_path(edited, shard)).num_rows for shard in shards]
+    sizes = [count_rows(_ledger_path(edited, shard)) for shard in shards]
     total = sum(sizes)
     count = min(count, total)
     wanted = [(2 * number + 1) * total // (2 * count) for number in range(count)]
@@ -162,7 +164,7 @@ def _most_edited(edited: Path, scores: Path, count: int) -> list[tuple[str, int]
 
     def candidates() -> Iterator[tuple[int, str, int]]:
         for shard, ids in _document_ids(edited, scores):
-            changed = Counter(pq.read_table(_ledger_path(edited, shard), columns=["id"]).column("id").to_pylist())
+            changed = Counter(read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA, ["id"]).column("id").to_pylist())
             yield from ((-changed[document_id], shard, row) for row, document_id in enumerate(ids))
 
     return [(shard, row) for _, shard, row in heapq.nsmallest(count, candidates())]
@@ -187,7 +189,7 @@ def _document_ids(edited: Path, scores: Path) -> Iterator[tuple[str, list[str]]]
     """(shard, its documents' ids in order), from the scores: a column is read faster than the documents."""
     for path in shard_paths(edited):
         shard = _shard(path)
-        yield shard, pq.read_table(scores_path(scores, shard), columns=["id"]).column("id").to_pylist()
+        yield shard, read_parquet(scores_path(scores, shard), SCORES_SCHEMA, ["id"]).column("id").to_pylist()
 
 
 # --- their contents ---------------------------------------------------------------------------------------------------
@@ -195,7 +197,7 @@ def _document_ids(edited: Path, scores: Path) -> Iterator[tuple[str, list[str]]]
 
 def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> Iterator[tuple[int, DocumentView]]:
     """(row, view) of the documents in `rows` of one shard. Candidates, the bulk of the scores, are not read."""
-    table = pq.read_table(scores_path(scores, shard), columns=["id", "spans", "logprobs"])
+    table = read_parquet(scores_path(scores, shard), SCORES_SCHEMA, ["id", "spans", "logprobs"])
     documents_path, protect = _documents_path(edited, shard), read_manifest(edited)["identity"].get("protect", [])
     ids = {table["id"][row].as_py() for row in rows}
     ledger = _ledger_of(edited, shard, ids)
@@ -224,7 +226,7 @@ def _views_of_shard(edited: Path, scores: Path, shard: str, rows: set[int]) -> I
 
 def _samples_of_shard(edited: Path, shard: str, chosen: list[int]) -> list[EditSample]:
     """The edits `chosen` (row numbers of the shard's ledger), in order."""
-    ledger_ids = pq.read_table(_ledger_path(edited, shard), columns=["id"]).column("id")
+    ledger_ids = read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA, ["id"]).column("id")
     ids = {ledger_ids[index].as_py() for index in chosen}
     ledger = _ledger_of(edited, shard, ids)
     path = _documents_path(edited, shard)
@@ -259,7 +261,8 @@ def _samples_of_shard(edited: Path, shard: str, chosen: list[int]) -> list[EditS
 
 def _ledger_of(edited: Path, shard: str, ids: set[str]) -> dict[str, list[dict[str, Any]]]:
     """The ledger's rows of the documents `ids`, in order of position."""
-    table = pq.read_table(_ledger_path(edited, shard), filters=[("id", "in", sorted(ids))])
+    table = read_parquet(_ledger_path(edited, shard), LEDGER_SCHEMA)
+    table = table.filter(pc.is_in(table["id"], pa.array(sorted(ids), pa.string())))
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in table.to_pylist():
         rows[row["id"]].append(row)

@@ -6,13 +6,12 @@ any, `metadata`; its line is canonical, so equal documents make equal bytes.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import zstandard
 
@@ -23,6 +22,8 @@ Document = dict[str, Any]
 DOCUMENTS = "documents"
 _FIELDS = ("id", "text", "source", "added", "created", "metadata")
 _LEVEL = 3
+_PIECE = 1 << 17
+"""Compressed bytes that are read at a time."""
 
 
 def shard_paths(corpus: Path) -> list[Path]:
@@ -40,11 +41,14 @@ def document_line(document: Document) -> bytes:
     ordered = {key: document[key] for key in _FIELDS if document.get(key) not in (None, {})}
     ordered.setdefault("text", document["text"])
     try:
-        line = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
-    except ValueError:  # a lone surrogate (UnicodeEncodeError) or NaN somewhere in the metadata
+        line = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # NaN or an infinity somewhere in the metadata
         ordered["metadata"] = _finite(ordered["metadata"])
-        line = json.dumps(ordered, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-    return line + b"\n"
+        line = json.dumps(ordered, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return line.encode("utf-8") + b"\n"
+    except UnicodeEncodeError:  # a lone surrogate there
+        return json.dumps(ordered, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _finite(value: Any) -> Any:
@@ -63,7 +67,8 @@ class ShardWriter:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
-        self._stream = zstandard.ZstdCompressor(level=_LEVEL).stream_writer(self._file, closefd=True)
+        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)  # readers find a flipped bit
+        self._stream = compressor.stream_writer(self._file, closefd=True)
         self.documents = 0
 
     def write(self, document: Document) -> None:
@@ -86,11 +91,30 @@ def read_documents(path: Path) -> Iterator[Document]:
     Raises UnusableInput naming file and line where the shard is damaged.
     """
     with path.open("rb") as file:
-        stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
         number = 0
         try:
-            for line in io.BufferedReader(stream, 1 << 18):
+            for line in _lines(file):
                 yield json.loads(line)
                 number += 1
         except (zstandard.ZstdError, ValueError) as error:
             raise UnusableInput(f"{path}: damaged after line {number} ({error})") from None
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a zstd file, all its frames. Raises ZstdError where it ends too early.
+
+    (zstandard's own reader takes the end of the file for the end of the text.)
+    """
+    decompressor = zstandard.ZstdDecompressor()
+    frame, ended, rest = decompressor.decompressobj(), False, b""
+    while data := file.read(_PIECE):
+        while data:
+            if ended:
+                frame, ended = decompressor.decompressobj(), False
+            *whole, rest = (rest + frame.decompress(data)).split(b"\n")
+            yield from whole
+            ended, data = frame.eof, frame.unused_data
+    if not ended:
+        raise zstandard.ZstdError("the file ends too early")
+    if rest:
+        yield rest

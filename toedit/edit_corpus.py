@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from toedit.artifacts import Artifact
 from toedit.config import EditConfig
@@ -29,6 +28,7 @@ from toedit.errors import BadConfiguration, UnusableInput
 from toedit.executors import ShardWork, over_shards
 from toedit.instruction_files import InstructionFiles, instruction_outputs, write_rows
 from toedit.instructions import Replaced, replace_text, response_ranges
+from toedit.parquet_files import write_parquet
 from toedit.priors import model_folder
 from toedit.protection import restrict
 from toedit.scores import ShardScores, read_scores, scores_path
@@ -52,7 +52,7 @@ LEDGER_SCHEMA = pa.schema(
     ]
 )
 _COUNTS = ("documents", "tokens", "eligible", "changed", "unspliceable", "expected_changed", "protected")
-METADATA_KEY, HISTORY_KEY = "toedit", "toedit_history"
+METADATA_KEY, HISTORY_KEY, _NOT_OURS = "toedit", "toedit_history", "not_an_edit"
 
 
 def plan_edit(scores: Artifact, edit: EditConfig, root: Path, out: Path | None = None) -> Artifact:
@@ -172,6 +172,8 @@ def edit_shard(
     rows_path: Path | None = None,
 ) -> dict[str, Any]:
     """Edit the `documents` of one shard; write them, their ledger, the rows of instruction data; return the counts."""
+    if scores.ids != [document["id"] for document in documents]:
+        raise UnusableInput(f"{corpus_shard}: its documents are not those that the scores of its name were made of")
     restricted, protected = restrict(scores, documents, edit.protect, corpus_shard)
     draws = draw(restricted, tokenizer, edit)
     eligible_D = np.diff(np.searchsorted(draws.index_E, scores.token_offset_D1))
@@ -211,7 +213,7 @@ def edit_shard(
                     )
             record_edit(document, tokens.stop - tokens.start, eligible_D[d], len(ledger) - rows_before)
             writer.write(document)
-    pq.write_table(pa.Table.from_pylist(ledger, LEDGER_SCHEMA), ledger_path, compression="zstd")
+    write_parquet(ledger_path, pa.Table.from_pylist(ledger, LEDGER_SCHEMA))
     return {
         "documents": len(documents),
         "tokens": len(scores.token_id_T),
@@ -236,10 +238,16 @@ def draw(scores: ShardScores, tokenizer: PriorTokenizer, edit: EditConfig) -> Dr
 
 
 def record_edit(document: Document, tokens: int, eligible: int, changed: int) -> None:
-    """Note the edit in the document's metadata; an earlier edit's note moves to the history."""
+    """Note the edit in the document's metadata; an earlier edit's note moves to the history.
+
+    Whatever else somebody keeps under the two names moves there, too, as one entry that says so.
+    """
     metadata = dict(document.get("metadata", {}))
-    if METADATA_KEY in metadata:
-        metadata[HISTORY_KEY] = [*metadata.get(HISTORY_KEY, []), metadata.pop(METADATA_KEY)]
+    held = {key: metadata.pop(key) for key in (METADATA_KEY, HISTORY_KEY) if key in metadata}
+    if _is_note(held.get(METADATA_KEY)) and _is_history(held.get(HISTORY_KEY, [None])):
+        metadata[HISTORY_KEY] = [*held.get(HISTORY_KEY, []), held[METADATA_KEY]]
+    elif held:
+        metadata[HISTORY_KEY] = [{_NOT_OURS: held}]
     metadata[METADATA_KEY] = {"tokens": int(tokens), "eligible": int(eligible), "changed": int(changed)}
     document["metadata"] = metadata
 
@@ -249,6 +257,19 @@ def forget_edit(document: Document) -> None:
     metadata = document["metadata"]
     metadata.pop(METADATA_KEY)
     if history := metadata.pop(HISTORY_KEY, []):
-        metadata[METADATA_KEY] = history[-1]
+        last = history[-1]
+        if _NOT_OURS in last:
+            metadata.update(last[_NOT_OURS])
+            return
+        metadata[METADATA_KEY] = last
         if history[:-1]:
             metadata[HISTORY_KEY] = history[:-1]
+
+
+def _is_note(value: Any) -> bool:
+    """Whether `record_edit` may have written `value`."""
+    return isinstance(value, dict) and _NOT_OURS not in value
+
+
+def _is_history(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0

@@ -14,6 +14,7 @@ the same backwards. `instruction_files.py` writes the rows out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from toedit.documents import Document
@@ -51,14 +52,13 @@ def record_of(document: Document) -> Record | None:
         return None
     try:
         record = Record(*(stored[key] for key in Record._fields))
+        _check_shape(record)
         text, ends = document["text"].encode(), -1
         for (start, end), path in zip(record.editable, record.fields, strict=True):
             if not ends < start < end <= len(text) or _follow(record.row, path) != text[start:end].decode():
                 raise ValueError
             ends = end
-        if not record.editable:
-            raise ValueError
-    except (TypeError, ValueError, KeyError, IndexError):
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError):
         raise UnusableInput(f"document {document.get('id')!r}: metadata.{KEY} does not fit its text") from None
     return record
 
@@ -71,7 +71,7 @@ def response_ranges(document: Document) -> list[list[int]] | None:
 
 def holds_instructions(documents: Iterable[Document]) -> int:
     """How many of the documents are instruction data."""
-    return sum(KEY in document.get("metadata", {}) for document in documents)
+    return sum(document.get("metadata", {}).get(KEY) is not None for document in documents)
 
 
 def replace_text(document: Document, text: str, replaced: Sequence[Replaced]) -> None:
@@ -102,6 +102,23 @@ def moved(ranges: Sequence[Sequence[int]], replaced: Sequence[Replaced], what: s
     if number < len(replaced):
         raise UnusableInput(f"{what}: a changed token at byte {replaced[number].start} is not part of a response")
     return result
+
+
+def _check_shape(record: Record) -> None:
+    """Raise ValueError where the record, which may come from anybody's file, is not of the form we write."""
+    columns, tags = record.layout["columns"], record.layout.get("tags", {})
+    names = [record.layout["formatting"], *columns.values(), *tags.values()]
+    steps = [step for path in record.fields for step in path]
+    sound = (
+        all(isinstance(name, str) for name in names)
+        and all(isinstance(step, str) or (type(step) is int and step >= 0) for step in steps)
+        and all(type(place) is int for place in chain.from_iterable(record.editable))
+        and all(isinstance(path, list) and path for path in record.fields)
+        and len({tuple(path) for path in record.fields}) == len(record.fields) > 0
+        and not any(isinstance(_follow(record.row, path[:-1]), str) for path in record.fields)
+    )
+    if not sound:
+        raise ValueError
 
 
 def _follow(row: Any, path: Sequence[str | int]) -> Any:

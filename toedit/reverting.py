@@ -14,15 +14,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
-from toedit.edit_corpus import EDITS, forget_edit
+from toedit.edit_corpus import EDITS, LEDGER_SCHEMA, METADATA_KEY, forget_edit
 from toedit.errors import UnusableInput
 from toedit.instruction_files import InstructionFiles, instruction_outputs, write_rows
 from toedit.instructions import Replaced, replace_text
+from toedit.parquet_files import read_parquet
 from toedit.splicing import LedgerRow, unsplice
 from toedit.workspace import Result, Workspace
 
@@ -73,7 +72,7 @@ def revert_shard(
     rows_path: Path | None = None,
 ) -> dict[str, Any]:
     """Revert the `documents` of one shard; write them, and the rows of instruction data; return the counts."""
-    ledger = pq.read_table(ledger_path).to_pylist()
+    ledger = read_parquet(ledger_path, LEDGER_SCHEMA).to_pylist()
     by_document = groupby(ledger, key=lambda row: row["id"])
     pending_id, pending_rows = next(by_document, (None, iter(())))
     size = 0
@@ -86,6 +85,12 @@ def revert_shard(
                 except UnusableInput as error:
                     raise UnusableInput(f"{edited_shard}: document {document['id']!r}: {error}") from None
                 pending_id, pending_rows = next(by_document, (None, iter(())))
+            else:
+                rows = []
+            if len(rows) != (changed := document["metadata"][METADATA_KEY]["changed"]):
+                raise UnusableInput(
+                    f"{ledger_path}: holds {len(rows)} edits of document {document['id']!r}, which has {changed}"
+                )
             forget_edit(document)
             writer.write(document)
             size += len(document["text"].encode())

@@ -22,12 +22,23 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from toedit.errors import UnusableInput
+from toedit.parquet_files import read_parquet, write_parquet
 
 SCORES = "scores"
+_K = 1  # of any size
+SCORES_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("spans", pa.list_(pa.list_(pa.int32(), 2))),
+        ("logprobs", pa.list_(pa.float32())),
+        ("candidate_positions", pa.list_(pa.int32())),
+        ("candidate_ids", pa.list_(pa.list_(pa.int32(), _K))),
+        ("candidate_logprobs", pa.list_(pa.list_(pa.float32(), _K))),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -77,15 +88,12 @@ def write_scores(path: Path, scores: ShardScores) -> None:
         }
     )
     # Log-probabilities and ids of candidates hardly compress: level 1 costs little, dictionaries would cost more.
-    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False, write_statistics=False)
+    write_parquet(path, table, compression_level=1, use_dictionary=False, write_statistics=False)
 
 
 def read_scores(path: Path) -> ShardScores:
     """Read one shard. Raises UnusableInput naming the file where it is not one."""
-    try:
-        table = pq.ParquetFile(path).read().combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise UnusableInput(f"{path}: not readable as scores ({str(error).splitlines()[0]})") from None
+    table = read_parquet(path, SCORES_SCHEMA).combine_chunks()
     columns = {name: table.column(name) for name in table.column_names}
     token_offset_D1, token_ids = _flat(columns["token_ids"])
     _, spans = _flat(columns["spans"])
@@ -108,17 +116,14 @@ def read_scores(path: Path) -> ShardScores:
 
 def read_logprobs(path: Path) -> NDArray[np.float32]:
     """Only the log-probabilities of a shard, the scored ones, end to end."""
-    table = pq.read_table(path, columns=["logprobs"]).combine_chunks()
+    table = read_parquet(path, SCORES_SCHEMA, ["logprobs"]).combine_chunks()
     _, logprobs = _flat(table.column("logprobs"))
     return logprobs.drop_null().to_numpy(zero_copy_only=False)
 
 
 def read_document_logprobs(path: Path) -> tuple[list[str], NDArray[np.int64], NDArray[np.float32]]:
     """(ids, token_offset_D1, logprob_T) of a shard; NaN where nothing was scored. Reads those columns alone."""
-    try:
-        table = pq.read_table(path, columns=["id", "logprobs"]).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise UnusableInput(f"{path}: not readable as scores ({str(error).splitlines()[0]})") from None
+    table = read_parquet(path, SCORES_SCHEMA, ["id", "logprobs"]).combine_chunks()
     token_offset_D1, logprobs = _flat(table.column("logprobs"))
     return table.column("id").to_pylist(), token_offset_D1, logprobs.to_numpy(zero_copy_only=False)
 
@@ -141,10 +146,7 @@ class SpannedLogprobs:
 
 def read_spanned_logprobs(path: Path) -> SpannedLogprobs:
     """Spans and log-probabilities of a shard. Reads those columns alone."""
-    try:
-        table = pq.read_table(path, columns=["id", "spans", "logprobs"]).combine_chunks()
-    except (pa.ArrowException, OSError) as error:
-        raise UnusableInput(f"{path}: not readable as scores ({str(error).splitlines()[0]})") from None
+    table = read_parquet(path, SCORES_SCHEMA, ["id", "spans", "logprobs"]).combine_chunks()
     token_offset_D1, logprobs = _flat(table.column("logprobs"))
     _, spans = _flat(table.column("spans"))
     return SpannedLogprobs(

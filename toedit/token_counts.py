@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import Document, read_documents, shard_paths
 from toedit.executors import ShardWork, over_shards
 from toedit.named_tokenizers import NamedTokenizer
+from toedit.parquet_files import read_parquet, write_parquet
 from toedit.tokenize_corpus import document_batches
 from toedit.tokenizing import plain_tokenizer
 from toedit.workspace import Result, Workspace
@@ -84,14 +84,14 @@ class CountShard:
                 encodings = self.tokenizer.encode_batch_fast(batch, add_special_tokens=False)
                 tokens_D += map(len, encodings)
                 bytes_D += [len(text.encode()) for text in batch]
-            pq.write_table(pa.table([ids, tokens_D, bytes_D], SCHEMA), path, compression="zstd")
+            write_parquet(path, pa.table([ids, tokens_D, bytes_D], SCHEMA))
             record.update(documents=len(ids), tokens=sum(tokens_D), bytes=sum(bytes_D))
         return int(record["tokens"])
 
 
 def read_counts(counts: Path, shard: Path) -> pa.Table:
     """The counts of one corpus shard: columns `id`, `tokens`, `bytes`."""
-    return pq.read_table(counts / _counts_name(shard))
+    return read_parquet(counts / _counts_name(shard), SCHEMA)
 
 
 def _noting_ids(shard: Path, ids: list[str]) -> Iterator[Document]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from toedit.errors import MissingInput, UnusableInput
-from toedit.fingerprints import hash_file
+from toedit.fingerprints import hash_file, hash_json
 
 MANIFEST = "manifest.json"
 BUILDING, PROGRESS, LOCK = ".building.json", ".progress", ".lock"
@@ -48,11 +48,18 @@ class Workspace:
         (path / PROGRESS).mkdir(parents=True, exist_ok=True)
 
     def finished(self, shard: str) -> dict[str, Any] | None:
-        """The record of a shard that an earlier run committed, or None."""
-        try:
-            record: dict[str, Any] = json.loads((self.path / PROGRESS / f"{shard}.json").read_text())
-        except (OSError, ValueError):
+        """The record of a shard that an earlier run committed, or None; also where record or outputs are damaged.
+
+        Of outputs only the sizes are looked at: what a machine lost that went down is found, a flipped bit is not.
+        """
+        commit = _read_commit(self.path / PROGRESS / f"{shard}.json")
+        if commit is None:
             return None
+        for output, facts in commit["outputs"].items():
+            file = self.path / output
+            if not file.is_file() or file.stat().st_size != facts["bytes"]:
+                return None
+        record: dict[str, Any] = commit["record"]
         return record
 
     @contextmanager
@@ -73,24 +80,30 @@ class Workspace:
             for file in temporary:
                 file.unlink(missing_ok=True)
             raise
-        known = record.setdefault("sha256", {})
+        # Hashed here, where what was just written is still in memory, and not at the end: then the manifest promises
+        # the bytes that were written, whatever became of them since.
+        known = record.get("sha256", {})
+        described: dict[str, dict[str, Any]] = {}
         for file, output in zip(temporary, outputs, strict=True):
-            if output not in known:
-                known[output] = hash_file(file)
-            file.replace(self.path / output)
-        write_json(self.path / PROGRESS / f"{shard}.json", record)
+            described[output] = {"bytes": file.stat().st_size, "sha256": known.get(output) or hash_file(file)}
+            _replace(file, self.path / output)
+        commit = {"record": record, "outputs": described}
+        commit = json.loads(json.dumps(commit))  # keys as they will be read
+        write_json(self.path / PROGRESS / f"{shard}.json", {**commit, "sha256": hash_json(commit)})
 
     def checksums(self) -> dict[str, str]:
-        """sha256 by output, where a shard's record holds one under `sha256`."""
+        """sha256 by output of all committed shards."""
         known: dict[str, str] = {}
         for file in (self.path / PROGRESS).glob("*.json"):
-            known.update(json.loads(file.read_text()).get("sha256", {}))
+            if commit := _read_commit(file):
+                known.update({output: facts["sha256"] for output, facts in commit["outputs"].items()})
         return known
 
     def sweep(self) -> None:
         """Remove the files that killed workers left half-written."""
-        for file in self.path.rglob(f"*{UNFINISHED}"):
-            file.unlink(missing_ok=True)
+        for kind in (f"*{UNFINISHED}", "*.json.*.tmp"):
+            for file in self.path.rglob(kind):
+                file.unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """After bad input: leave no trace where nothing was finished, so that `out=` serves for the mended command."""
@@ -101,6 +114,23 @@ class Workspace:
         """Remove the traces of building; the manifest is there."""
         shutil.rmtree(self.path / PROGRESS, ignore_errors=True)
         (self.path / BUILDING).unlink(missing_ok=True)
+
+
+def _read_commit(file: Path) -> dict[str, Any] | None:
+    """What a finished shard left: `record` and `outputs`; None where that is not what was written."""
+    try:
+        held = json.loads(file.read_text())
+        commit = {"record": held["record"], "outputs": held["outputs"]}
+        return commit if held["sha256"] == hash_json(commit) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _replace(file: Path, target: Path) -> None:
+    """Give `file` the name `target`, whatever lies there (a damaged folder may)."""
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    file.replace(target)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -120,11 +150,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON atomically."""
+def write_json(path: Path, value: Any, durable: bool = False) -> None:
+    """Write JSON atomically; `durable`: a machine that goes down a moment later leaves it whole, too."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(path)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        _replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -27,7 +27,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.ngrams.compiled import is_compiled
@@ -40,6 +39,7 @@ from toedit.console import Progress, note
 from toedit.documents import Document, read_documents, shard_paths
 from toedit.executors import ShardWork, over_shards
 from toedit.named_tokenizers import NamedTokenizer
+from toedit.parquet_files import parquet_writer
 from toedit.units import origin_of
 from toedit.workspace import Result, Workspace
 
@@ -159,9 +159,7 @@ class CountShard:
         with Workspace(folder, {}).shard(shard.name, *outputs) as (paths, record), ExitStack() as files:
             record.update(documents=0, units=0, bigram_rows=0)
             writers = {
-                table: files.enter_context(
-                    pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=["origin"])
-                )
+                table: files.enter_context(parquet_writer(path, schema, use_dictionary=["origin"]))
                 for path, (table, schema) in zip(paths, SCHEMAS.items(), strict=True)
             }
 

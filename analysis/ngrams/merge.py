@@ -18,14 +18,16 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.ngrams import kernels
 from analysis.ngrams.hashing import letters_of
 from analysis.ngrams.tables import PairSums, WordTable, padded
+from toedit.parquet_files import row_groups
 from toedit.workspace import read_manifest
 
+_NO_WORDS = pa.table({"word": pa.array([], pa.string()), "count": pa.array([], pa.int64()),
+                      "documents": pa.array([], pa.int32())})  # fmt: skip
 Frequencies = tuple[NDArray[np.int64], NDArray[np.int64]]
 """(frequency_F, grams_F): so many n-grams are in so many documents."""
 
@@ -50,10 +52,11 @@ def merge(counts: Path, top: int, max_rows: int) -> Totals:
     """Totals of the corpus that was counted into `counts`."""
     vocabulary = WordTable()
     count_V, documents_V = _Sums(), _Sums()
-    for part in parts(counts, "words"):
-        word_V = numbers(part["words"], vocabulary)
-        count_V.add(word_V, _numpy(part["words"], "count"))
-        documents_V.add(word_V, _numpy(part["words"], "documents"))
+    for file in sorted((counts / "words").glob("*.parquet")):
+        words = _words(file)
+        word_V = numbers(words, vocabulary)
+        count_V.add(word_V, _numpy(words, "count"))
+        documents_V.add(word_V, _numpy(words, "documents"))
     names = vocabulary.names()
     manifest = read_manifest(counts)["counts"]
     passes = max(math.ceil(manifest["bigram_rows"] / max_rows), 1)
@@ -89,12 +92,15 @@ def numbers(words: pa.Table, vocabulary: WordTable) -> NDArray[np.int32]:
 def parts(counts: Path, *tables: str) -> Iterator[dict[str, pa.Table]]:
     """The named tables, row group by row group, in the corpus's order; a shard's words come with each of its parts."""
     for first in sorted((counts / tables[0]).glob("*.parquet")):
-        files = {table: pq.ParquetFile(counts / table / first.name) for table in tables}
-        words = {"words": files["words"].read()} if "words" in files else {}
-        for group in range(files[tables[0]].num_row_groups):
-            yield {table: words.get(table) or file.read_row_group(group) for table, file in files.items()}
-        for file in files.values():
-            file.close()
+        files = {table: row_groups(counts / table / first.name) for table in tables}
+        words = {"words": _words(counts / "words" / first.name)} if files.pop("words", None) else {}
+        for group in zip(*files.values(), strict=True):
+            yield words | dict(zip(files, group, strict=True))
+
+
+def _words(file: Path) -> pa.Table:
+    """The words of a shard; all of them, whatever pieces they were written in."""
+    return pa.concat_tables([_NO_WORDS, *row_groups(file)])
 
 
 def unit_names(counts: Path) -> tuple[NDArray[np.uint64], str]:

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from toedit.console import Progress, printable
 from toedit.documents import shard_paths
 from toedit.errors import UnusableInput
+from toedit.parquet_files import read_parquet, write_parquet
 from toedit.workspace import Result, Workspace
 
 VALUES = "values"
@@ -45,7 +45,7 @@ def build_values(workspace: Workspace, title: str, of_shard: Callable[[Path], Sh
                     raise UnusableInput(f"{path}: {title}: document {printable(wrong)} has a value that is not finite")
                 without_D = np.isnan(value_D)
                 values = pa.array(value_D, pa.float64(), mask=without_D)
-                pq.write_table(pa.table([pa.array(ids, pa.string()), values], schema=SCHEMA), file, compression="zstd")
+                write_parquet(file, pa.table([pa.array(ids, pa.string()), values], schema=SCHEMA))
                 record.update(documents=len(ids), without_value=int(without_D.sum()))
             progress.advance(path.stat().st_size)
     result = Result(counts={"documents": 0, "without_value": 0})
@@ -59,7 +59,7 @@ def build_values(workspace: Workspace, title: str, of_shard: Callable[[Path], Sh
 
 def read_values(values: Path, shard: Path) -> ShardValues:
     """`(ids, value_D)` of one corpus shard; NaN where a document has no value."""
-    table = pq.read_table(values / values_name(shard)).combine_chunks()
+    table = read_parquet(values / values_name(shard), SCHEMA).combine_chunks()
     return table["id"].to_pylist(), table["value"].to_numpy().astype(np.float64)
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.ngrams.counts import Tally, batches, prepare, responses
@@ -27,6 +26,7 @@ from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import Document, read_documents, shard_paths
 from toedit.executors import ShardWork, over_shards
+from toedit.parquet_files import parquet_writer, row_groups
 from toedit.workspace import Result, Workspace
 
 FEATURES = "features"
@@ -96,7 +96,7 @@ class FeatureShard:
         """Write the features of `shard` below `folder`; return its words."""
         with Workspace(folder, {}).shard(shard.name, features_name(shard)) as ((path,), record):
             record.update(documents=0, words=0)
-            with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+            with parquet_writer(path, SCHEMA) as writer:
                 for batch in batches(read_documents(shard)):
                     found = count_features(batch, self.buckets)
                     writer.write_table(_table(found), row_group_size=max(len(batch), 1))
@@ -128,18 +128,17 @@ def read_features(features: Path, shard: Path) -> Iterator[Features]:
 
 def read_feature_file(path: Path) -> Iterator[Features]:
     """The features in one file, in batches."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group).combine_chunks()
-            lists, counts = (table.column(name).chunk(0) for name in ("buckets", "counts"))
-            offset_D1 = lists.offsets.to_numpy().astype(np.int64)
-            yield Features(
-                ids=table["id"].to_pylist(),
-                words_D=table["words"].to_numpy().astype(np.int64),
-                offset_D1=offset_D1 - offset_D1[0],
-                bucket_E=lists.flatten().to_numpy(),
-                count_E=counts.flatten().to_numpy(),
-            )
+    for group in row_groups(path):
+        table = group.combine_chunks()
+        lists, counts = (table.column(name).chunk(0) for name in ("buckets", "counts"))
+        offset_D1 = lists.offsets.to_numpy().astype(np.int64)
+        yield Features(
+            ids=table["id"].to_pylist(),
+            words_D=table["words"].to_numpy().astype(np.int64),
+            offset_D1=offset_D1 - offset_D1[0],
+            bucket_E=lists.flatten().to_numpy(),
+            count_E=counts.flatten().to_numpy(),
+        )
 
 
 def features_name(shard: Path) -> str:

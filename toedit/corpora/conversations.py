@@ -54,10 +54,17 @@ def read_conversation(row: Mapping[str, Any], config: CorpusConfig) -> tuple[str
 
 def _common(row: Mapping[str, Any], columns: Mapping[str, str]) -> Iterator[Part]:
     yield Part(_optional(row, columns, "system"))
-    tools = row.get(columns.get("tools", ""))
-    yield Part(
-        json.dumps(tools, ensure_ascii=False) if isinstance(tools, (list, dict)) and tools else _text(tools, "tools")
-    )
+    yield Part(_tools(row.get(columns.get("tools", ""))))
+
+
+def _tools(tools: Any) -> str:
+    """The description of tools; none where a list or mapping of them is empty."""
+    if not isinstance(tools, (list, dict)):
+        return _text(tools, "tools")
+    try:
+        return json.dumps(tools, ensure_ascii=False) if tools else ""
+    except RecursionError:
+        raise BadRow("not JSON", "tools are nested too deeply") from None
 
 
 def _alpaca(row: Mapping[str, Any], columns: Mapping[str, str]) -> Iterator[Part]:
@@ -93,7 +100,8 @@ def _turns(row: Mapping[str, Any], columns: Mapping[str, str], tags: Mapping[str
         name, content = turn[tags["role_tag"]], turn[tags["content_tag"]]
         role = speaks.get(name) if isinstance(name, str) else None
         if role is None:
-            raise BadRow("unknown role", f"{where} is by {name!r}; see corpus.tags")
+            who = repr(name[:80]) if isinstance(name, str) else f"a {type(name).__name__}"
+            raise BadRow("unknown role", f"{where} is by {who}; see corpus.tags")
         if role == "system_tag" and number == 0:
             yield Part(_text(content, where))
             continue

@@ -83,13 +83,11 @@ class FileRows:
                     yield from self._parquet_rows(number, file, raw, after)
                     return
                 stream, checked = streams.plain_stream(raw, compression)
-                values = self._text_rows(stream, checked) if kind == "txt" else self._json_rows(stream, kind)
+                values = self._text_rows(stream, checked) if kind == "txt" else self._json_rows(stream, kind, checked)
                 base = self.position
                 for line, value in values:
                     if line % 64 == 0:
                         self.position = base + raw.tell()
-                    if isinstance(value, bytes) and checked and checked.damage and _is_cut(value):
-                        value = BadRow(_CUT, "the file ends too early")
                     if line > after:
                         yield Row(number, file.name, line, value)
                 if checked and checked.damage:
@@ -97,12 +95,12 @@ class FileRows:
         except OSError as error:
             raise UnusableInput(f"{file.name}: cannot be read ({error.strerror or error})") from None
 
-    def _json_rows(self, stream: io.BufferedReader, kind: str) -> Iterator[tuple[int, bytes | BadRow]]:
+    def _json_rows(
+        self, stream: io.BufferedReader, kind: str, checked: streams.Decompressed | None
+    ) -> Iterator[tuple[int, bytes | BadRow]]:
         limit = line_limit(self.config)
-        if kind == "json" and streams.begins_with_bracket(stream):
-            values: Iterator[Any] = streams.array_elements(stream, limit)
-        else:
-            values = streams.lines(stream, limit)
+        is_array = kind == "json" and streams.begins_with_bracket(stream)
+        values: Iterator[Any] = streams.array_elements(stream, limit) if is_array else streams.lines(stream, limit)
         for line, value in enumerate(values, start=1):
             if isinstance(value, streams.Oversized):
                 yield line, too_long(value.size, self.config, "the row has")
@@ -110,8 +108,10 @@ class FileRows:
                 data = value.data.strip()
                 whole = _is_whole(data)
                 yield line, data if whole else BadRow(_CUT, "the array does not end with ']', or goes on after it")
-            elif not value.isspace():
-                yield line, value
+            elif value.strip():
+                # Of lines only the last one can be cut, and elements of an array are read up to their comma.
+                is_last = bool(checked and checked.damage) and not is_array and not value.endswith(b"\n")
+                yield line, BadRow(_CUT, "the file ends too early") if is_last and not _is_whole(value) else value
 
     def _text_rows(self, stream: io.BufferedReader, checked: streams.Decompressed | None) -> Iterator[tuple[int, Any]]:
         """The one document of a text file."""
@@ -178,10 +178,6 @@ def _cell(cell: Any) -> Any:
         return cell.as_buffer().to_pybytes()
     except (ValueError, OverflowError):
         return str(cell)
-
-
-def _is_cut(line: bytes) -> bool:
-    return not line.endswith((b"\n", b"}")) or not _is_whole(line)
 
 
 def _is_whole(line: bytes) -> bool:

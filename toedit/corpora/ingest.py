@@ -11,9 +11,11 @@ rows behind `max_documents` or `max_tokens` are not read at all.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from io import BytesIO
 from itertools import chain
 from typing import Any, BinaryIO, Protocol
 
@@ -62,6 +64,7 @@ class _State:
     file_number: int = 0
     line: int = 0
     rejected_bytes: int = 0
+    rejected_sha256: str = ""
 
 
 def ingest(
@@ -87,20 +90,24 @@ class _Ingest:
         self.ids = UniqueIds()
         self.shards: dict[str, int] = {}
         self.counter = TokenCounter(config.tokenizer) if config.max_tokens and config.tokenizer else None
+        self.listed = hashlib.sha256()
+        """Of rejected.jsonl as far as it goes."""
         self.state = self._resume()
         self.rejected = self._open_rejected()
 
     def _resume(self) -> _State:
         """The state behind the last shard that an earlier run finished."""
         state, rejected = _State(), self.workspace.path / REJECTED
-        listed = rejected.stat().st_size if rejected.exists() else 0
-        while record := self.workspace.finished(shard_name(len(self.shards))):
-            path = _shard_path(len(self.shards))
-            if record["state"]["rejected_bytes"] > listed or not (self.workspace.path / path).exists():
-                break
-            self.ids.restore(record["ids"])
-            self.shards[path] = record["rows"]
-            state = _State(**record["state"])
+        with rejected.open("rb") if rejected.exists() else BytesIO() as listed:
+            while record := self.workspace.finished(shard_name(len(self.shards))):
+                further = record["state"]["rejected_bytes"] - state.rejected_bytes
+                after = self.listed.copy()
+                after.update(listed.read(further))
+                if after.hexdigest() != record["state"]["rejected_sha256"]:  # the list was damaged: anew from here
+                    break
+                self.ids.restore(record["ids"])
+                self.shards[_shard_path(len(self.shards))] = record["rows"]
+                state, self.listed = _State(**record["state"]), after
         if self.shards:
             note(f"{self.what}: goes on behind {state.documents} documents of an earlier run")
         self.source.truncated[:] = state.truncated
@@ -133,6 +140,7 @@ class _Ingest:
                             break
                 self.rejected.flush()
                 self.state.truncated = list(self.source.truncated)
+                self.state.rejected_sha256 = self.listed.hexdigest()
                 record.update(rows=writer.documents, ids=self.ids.flush(), state=asdict(self.state))
             self.shards[path] = writer.documents
 
@@ -186,6 +194,7 @@ class _Ingest:
             )
         entry = json.dumps({"file": row.file, "line": row.line, "reason": reason}).encode("ascii") + b"\n"
         self.rejected.write(entry)
+        self.listed.update(entry)
         state.rejected += 1
         state.rejected_bytes += len(entry)
         state.reasons[problem.kind] = state.reasons.get(problem.kind, 0) + 1

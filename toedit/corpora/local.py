@@ -124,8 +124,8 @@ def _fixed_part(pattern: Path) -> Path:
 
 
 def _printable_name(relative: Path) -> str:
-    """The file's name as text: bytes that are not UTF-8 become replacement characters."""
-    return os.fsencode(relative.as_posix()).decode("utf-8", "replace")
+    """The file's name as text, another for every file: bytes that are not UTF-8 become `\\xff`, a backslash doubles."""
+    return os.fsencode(relative.as_posix()).replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
 
 
 def _stem(path: str) -> str:

@@ -15,7 +15,8 @@ from toedit.config.instruction import TEXT
 from toedit.corpora.bad_rows import BadRow
 from toedit.corpora.conversations import read_conversation
 from toedit.documents import Document
-from toedit.instructions import KEY, Record
+from toedit.errors import UnusableInput
+from toedit.instructions import KEY, Record, record_of
 
 MAX_DEPTH = 100
 """Metadata nested deeper than this is refused, so that no later reader runs out of stack."""
@@ -98,6 +99,11 @@ def document_of(row: Row, config: CorpusConfig, default_source: str | None = Non
         document["metadata"] = plain(metadata if isinstance(metadata, Mapping) else {"value": metadata})
     if record is not None:
         document.setdefault("metadata", {})[KEY] = plain(record._asdict(), depth=1)
+    elif KEY in document.get("metadata", {}):  # an edited corpus read again, or a name taken by chance
+        try:
+            record_of(document)
+        except UnusableInput:
+            raise BadRow("instruction record does not fit", f"metadata.{KEY} does not describe the text") from None
     return document, size
 
 

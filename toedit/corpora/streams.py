@@ -44,6 +44,7 @@ class Decompressed(io.RawIOBase):
         self._input = b""
         self._output = memoryview(b"")
         self._ended = False
+        self._members = 0
         self.damage: str | None = None
 
     def readable(self) -> bool:
@@ -66,6 +67,10 @@ class Decompressed(io.RawIOBase):
                 self.damage = "ends too early"
             return b""
         if self._decompressor is None:
+            if self._gzip and self._members:
+                data = data.lstrip(b"\0")  # gzip files may be padded with zeros, as tapes wanted it
+                if not data:
+                    return b""
             gzip_bits = 31  # zlib's way of saying gzip, its checksum included
             zstd = zstandard.ZstdDecompressor()
             self._decompressor = zlib.decompressobj(gzip_bits) if self._gzip else zstd.decompressobj()
@@ -76,18 +81,32 @@ class Decompressed(io.RawIOBase):
             self.damage = f"is damaged ({error})"
             return b""
         if self._decompressor.eof:
-            rest = self._decompressor.unused_data
-            self._input = rest.lstrip(b"\0") if self._gzip else rest  # gzip files may be padded with zeros
+            self._input = self._decompressor.unused_data
             self._decompressor = None
+            self._members += 1
         return piece
+
+
+class _Filled(io.RawIOBase):
+    """The bytes of `raw`, as many as are asked for: servers and members of a .gz hand them over in small pieces."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        view, filled = memoryview(target), 0
+        while filled < len(view) and (size := self._raw.readinto(view[filled:])):
+            filled += size
+        return filled
 
 
 def plain_stream(raw: io.RawIOBase, compression: str | None) -> tuple[io.BufferedReader, Decompressed | None]:
     """A buffered reader of the plain bytes and, where the file is compressed, the stream that knows of damage."""
-    if compression is None:
-        return io.BufferedReader(raw, BUFFER), None
-    stream = Decompressed(raw, compression)
-    return io.BufferedReader(stream, BUFFER), stream
+    stream = None if compression is None else Decompressed(raw, compression)
+    return io.BufferedReader(_Filled(stream or raw), BUFFER), stream
 
 
 def begins_with_bracket(stream: io.BufferedReader) -> bool:

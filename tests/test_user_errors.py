@@ -1,0 +1,124 @@
+"""A full disk, no memory, a failing device: one line and the right exit code, whatever library met it first."""
+
+import errno
+import gzip
+import json
+import os
+import zipfile
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pretrain import launch
+from pretrain.job import Job
+from toedit.command import as_user_error
+from toedit.config import Config
+from toedit.documents import ShardWriter
+from toedit.errors import Interrupted
+from toedit.parquet_files import write_parquet
+
+FULL = "/dev/full"  # a file that never has room
+
+
+def save_documents(path):
+    with ShardWriter(path) as writer:
+        for number in range(20_000):
+            writer.write({"id": str(number), "text": os.urandom(50).hex(), "source": "s"})
+
+
+def save_lines(path):
+    with path.open("wb") as file, gzip.GzipFile("", "wb", 6, file) as lines:
+        lines.write(os.urandom(1 << 20))
+
+
+def save_array(path):
+    with path.open("wb") as file:
+        np.save(file, np.zeros(1 << 20))
+
+
+def save_tensor(path):
+    import torch
+
+    torch.save(torch.zeros(1 << 20), path)
+
+
+def save_tokenizer(path):
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.WordLevel({str(number): number for number in range(10_000)}, "0")).save(str(path))
+
+
+def save_table(path):
+    write_parquet(path, pa.table({"a": np.random.default_rng(0).random(1 << 18)}))
+
+
+SAVERS = (save_documents, save_lines, save_array, save_tensor, save_tokenizer, save_table)
+
+
+@pytest.mark.parametrize("save", SAVERS, ids=lambda save: save.__name__)
+def test_what_each_library_says_of_a_full_disk(save, tmp_path):
+    place = tmp_path / "out"
+    place.symlink_to(FULL)
+    with pytest.raises(Exception) as caught:  # each has its own
+        save(place)
+    known = as_user_error(caught.value)
+    assert isinstance(known, Interrupted) and str(known).startswith("the disk is full"), repr(caught.value)
+
+
+def test_a_full_disk_in_the_words_of_safetensors():
+    """It writes through a memory map, which /dev/full has not: its words, as met on a full tmpfs."""
+    error = Exception("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert "the disk is full" in str(as_user_error(error))
+
+
+def test_an_error_on_the_way_out_does_not_hide_the_full_disk():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device", "shard")
+        finally:
+            raise zipfile.BadZipFile("not closed")
+    except zipfile.BadZipFile as error:
+        assert "the disk is full (shard)" in str(as_user_error(error))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        pa.ArrowMemoryError("malloc of size 64 failed"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 64 bytes"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
+        ImportError("libx.so: failed to map segment from shared object"),
+    ],
+    ids=lambda error: f"{type(error).__name__} {str(error)[:20]}",
+)
+def test_no_memory(error):
+    known = as_user_error(error)
+    assert isinstance(known, Interrupted) and "not enough memory" in str(known) and "\n" not in str(known)
+
+
+def test_a_failing_device_without_a_file_name():
+    """Arrow's errors have a number and no file name: what they say names the file."""
+    error = OSError(errno.EROFS, "Failed to open local file 'x.parquet'. Detail: [errno 30] Read-only file system")
+    known = as_user_error(error)
+    assert known is not None and known.exit_code == 2 and str(known).startswith("Failed to open local file 'x.parquet'")
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("shape (3,)"), RuntimeError("size mismatch"), KeyError("text"), OSError()]
+)
+def test_a_defect_keeps_its_traceback(error):
+    assert as_user_error(error) is None
+
+
+def test_a_rank_on_a_full_disk_cannot_leave_its_error_in_a_file(tmp_path):
+    (tmp_path / "state").mkdir()
+    job = Job(Config(), tmp_path, "name", tmp_path, None, None)
+    stopped = launch._what_stopped(job, {0: launch.FULL, 1: -15})
+    assert isinstance(stopped, Interrupted) and f"the disk is full ({tmp_path})" in str(stopped)
+    held = {"class": "UnusableInput", "message": "tokens: damaged"}
+    launch.error_file(job, 0).write_text(json.dumps(held))
+    assert str(launch._what_stopped(job, {0: 2})) == "tokens: damaged"

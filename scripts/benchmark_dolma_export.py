@@ -2,8 +2,9 @@
 
     python scripts/benchmark_dolma_export.py --texts my-corpus --tokenizer my-tokenizer --rate 0.1 --spans 32
 
-Reads Dolma documents (my-corpus/*.jsonl.gz) and a folder with tokenizer.json. Each token is replaced with probability
-`rate` by any of the vocabulary. Writes to a temporary folder. Needs `bash scripts/environment_dolma.sh` once, or another toolkit: --dolma.
+Reads Dolma documents (my-corpus/*.jsonl.gz) and a folder with tokenizer.json. Each token is replaced
+with probability `rate` by any of the vocabulary. Writes to a temporary folder. Needs
+`bash scripts/environment_dolma.sh` once, or another toolkit: --dolma.
 """
 
 from __future__ import annotations

@@ -146,7 +146,8 @@ class ShardActor:
         import ray
 
         driver, inputs, output, package = self._check
-        address = ray.util.get_node_ip_address()
+        own = ray.get_runtime_context().get_node_id()
+        address = next((node["NodeManagerAddress"] for node in ray.nodes() if node["NodeID"] == own), own)
         refusal = difference(driver, here(inputs, output, package), address, inputs, output)
         if refusal:
             raise UnusableInput(refusal)

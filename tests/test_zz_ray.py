@@ -214,7 +214,7 @@ def test_a_machine_with_other_files_is_refused(both, corpus, small_prior, tmp_pa
         one_line(run, 2, f"out={hidden / 'scores'}", both.machines[1].address, "does not see this folder")
         run = both.command(*score(corpus, prior), "out=scores", cwd=tmp_path)
         one_line(run, 2, str(prior), both.machines[1].address, "another version of the prior")
-    library = shutil.copytree(REPOSITORY / "toedit", tmp_path / "toedit")
+    library = shutil.copytree(REPOSITORY / "toedit", tmp_path / "another")
     with (library / "sampling.py").open("a") as file:
         file.write("# another version\n")
     with unlike(both, [(library, REPOSITORY / "toedit")]):

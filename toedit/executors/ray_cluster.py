@@ -200,7 +200,7 @@ def _begin(ray: Any, executor: ExecutorConfig) -> None:
         _refuse_silence(where, executor.connect_seconds, start)
     try:
         if where is None:
-            ray.init(num_cpus=max(cores(), 1), object_store_memory=_OBJECT_STORE_BYTES, **quiet)
+            ray.init("local", num_cpus=max(cores(), 1), object_store_memory=_OBJECT_STORE_BYTES, **quiet)
         else:
             ray.init(address=where, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:

@@ -94,7 +94,9 @@ def add_metadata(document):
 
 
 @pytest.mark.parametrize(
-    "change, word", [(swap_a_letter, "text"), (rename, "id"), (add_metadata, "metadata")], ids=lambda value: str(value)
+    "change, word",
+    [(swap_a_letter, "text"), (rename, "id"), (add_metadata, "metadata")],
+    ids=["text", "id", "metadata"],
 )
 def test_one_changed_byte_is_a_finding(fuzzed, change, word, tmp_path):
     _, work = fuzzed

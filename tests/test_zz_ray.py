@@ -180,13 +180,14 @@ def test_edits_counts_and_tokens_are_those_of_one_machine(both, corpus, small_pr
         assert files(tmp_path / f"ray{number}") == files(tmp_path / f"local{number}")
 
 
-def test_a_fresh_cluster_of_this_machine_edits_the_same(local, tmp_path, monkeypatch):
+def test_a_fresh_cluster_of_this_machine_scores_and_edits_the_same(corpus, small_prior, local, tmp_path, monkeypatch):
     for name, value in SMALL.items():
         monkeypatch.setenv(name, value)
-    run_command(
-        *edit(local / "scores"), "executor=ray", "executor.workers=1", f"out={tmp_path / 'edited'}", cwd=tmp_path
-    )
+    both_stages = (*edit(None)[2:], *score(corpus, small_prior)[1:], "executor.shards_per_task=4")
+    run_command("stage=edit", *both_stages, "executor=ray", "artifacts=A", "out=edited", cwd=tmp_path)
     assert files(tmp_path / "edited") == files(local / "edited")
+    (scores,) = (tmp_path / "A" / "scores").iterdir()
+    assert files(scores) == files(local / "scores")
 
 
 def test_what_does_not_fit_is_one_line(both, corpus, small_prior, tmp_path):

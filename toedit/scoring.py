@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -129,6 +129,11 @@ class ScoreShard:
         self.write(Workspace(folder, {}), shard, prepared, self.score(shard, prepared, Progress("score", None)))
         return self.facts
 
+    def many(self, tasks: Sequence[tuple[Path, Path]]) -> list[dict[str, Any]]:
+        """The same for several, the steps of one overlapping with those of the next."""
+        _score_shards([shard for _, shard in tasks], Workspace(tasks[0][0], {}), self, Progress("score", None))
+        return [self.facts] * len(tasks)
+
     def read(self, path: Path) -> Prepared:
         """The documents of a shard, tokenised."""
         documents = list(read_documents(path))
@@ -195,8 +200,10 @@ def _score_shards(shards: list[Path], workspace: Workspace, scoring: ScoreShard,
                 unwritten.popleft().result()
         for written in unwritten:
             written.result()
-    finally:
+    except BaseException:
         scoring.prior.stop.set()  # after an error or Ctrl-C nothing more is begun
+        raise
+    finally:
         for pool in (readers, scorers, writers):
             pool.shutdown(cancel_futures=True)
 

@@ -25,8 +25,9 @@ class ExecutorConfig:
     """ray: GPUs of one worker; null: one for scoring where the cluster has GPUs, none for anything else."""
     memory_gb: float | None = None
     """ray: memory set aside for one worker, in 10^9 bytes; null: what its work is estimated to need."""
-    shards_per_task: int = 1
-    """ray: shards that a worker is handed at a time; more make less work for the head of the cluster."""
+    shards_per_task: int | None = None
+    """ray: shards that a worker is handed at a time, less work for the head of the cluster; null: 1, or 4 for scoring
+    where there are many, so that one is read while another is scored."""
 
     def __post_init__(self) -> None:
         require_one_of("executor.kind", self.kind, ("local", "ray"))

@@ -8,7 +8,7 @@ of workers, or on how many of them were lost.
     python run.py stage=edit executor=ray executor.address=node0:6379 out=/shared/edited
 
 `Work` is what `prepare(*arguments)` makes, once in each worker: a callable that takes the folder being built, a shard,
-and whatever else a task holds.
+and whatever else a task holds. It may have `many(tasks)`, which does several at once where their steps overlap.
 """
 
 from __future__ import annotations

@@ -73,14 +73,15 @@ def _round(
     executor: ExecutorConfig,
 ) -> Iterator[tuple[int, Any]]:
     """Hand out every task once; yield the results of those whose worker lived to tell."""
+    per_task = executor.shards_per_task or _shards_per_task(work, len(todo), workers)
     package = work.prepare.__module__.partition(".")[0].replace("__main__", "toedit")  # a script is sent along
     output = workspace.path.absolute()
     inputs = {role: path.absolute() for role, path in workspace.inputs.items()}
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in todo.items()]
-    dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // executor.shards_per_task)).map_batches(
+    dataset = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // per_task)).map_batches(
         ShardActor,
         fn_constructor_args=(work, here(inputs, output, package), inputs, output, package, str(Path.cwd())),
-        batch_size=executor.shards_per_task,
+        batch_size=per_task,
         batch_format="numpy",
         compute=ray.data.ActorPoolStrategy(
             min_size=1,
@@ -109,6 +110,11 @@ def _round(
         raise _as_one_line(error, work) from None
 
 
+def _shards_per_task(work: ShardWork, shards: int, workers: int) -> int:
+    """Four where work on one overlaps with work on the next, and where each worker has its share all the same."""
+    return 4 if hasattr(work.prepare, "many") and shards >= 32 * workers else 1
+
+
 class ShardActor:
     """One worker: prepares itself with its first shard, then takes one shard after another."""
 
@@ -123,24 +129,23 @@ class ShardActor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Columns number, task to number, answer: (result or exception, what was said), pickled."""
-        answers = [self._answer(pickle.loads(task)) for task in batch["task"]]
-        return {"number": list(batch["number"]), "answer": answers}
-
-    def _answer(self, task: tuple[Any, ...]) -> bytes:
-        said = StringIO()
+        tasks, said = [pickle.loads(task) for task in batch["task"]], StringIO()
         try:
             with redirect_stderr(said):
-                if self._work is None:
-                    self._refuse_another_machine()
-                    self._work = self._shard_work.prepare(*self._shard_work.arguments)
-                outcome = self._work(*task)
+                outcomes = self._do(tasks)
         except Exception as error:
             error.add_note(f"On a worker: {traceback.format_exc()}")
-            outcome = error
-        try:
-            return pickle.dumps((outcome, said.getvalue().splitlines()))
-        except Exception:  # an exception that cannot travel
-            return pickle.dumps((RuntimeError(traceback.format_exception(outcome)), []))
+            outcomes = [error] * len(tasks)
+        answers = [_packed(outcome, said.getvalue().splitlines()) for outcome in outcomes]
+        return {"number": list(batch["number"]), "answer": answers}
+
+    def _do(self, tasks: list[tuple[Any, ...]]) -> list[Any]:
+        if self._work is None:
+            self._refuse_another_machine()
+            self._work = self._shard_work.prepare(*self._shard_work.arguments)
+        if len(tasks) > 1 and hasattr(self._work, "many"):
+            return list(self._work.many(tasks))
+        return [self._work(*task) for task in tasks]
 
     def _refuse_another_machine(self) -> None:
         import ray
@@ -151,6 +156,13 @@ class ShardActor:
         refusal = difference(driver, here(inputs, output, package), address, inputs, output)
         if refusal:
             raise UnusableInput(refusal)
+
+
+def _packed(outcome: Any, notes: list[str]) -> bytes:
+    try:
+        return pickle.dumps((outcome, notes))
+    except Exception:  # an exception that cannot travel
+        return pickle.dumps((RuntimeError("".join(traceback.format_exception(outcome))), notes))
 
 
 @contextmanager

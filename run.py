@@ -21,6 +21,7 @@ from typing import Any
 from toedit import command
 from toedit.command import Stage
 from toedit.console import note, say
+from toedit.executors import addresses
 
 STAGES = {
     "corpus": Stage(
@@ -173,6 +174,8 @@ def run(composed: Any) -> None:
 
     hydra = HydraConfig.get()
     is_point = hydra.mode == RunMode.MULTIRUN
+    if is_point and not hydra.job.chdir:
+        os.chdir(hydra.runtime.cwd)  # where a launcher runs this point on another machine
     overrides = list(hydra.overrides.task)
     if is_point:
         note(f"point {hydra.job.num}: {' '.join(overrides)}")
@@ -215,11 +218,12 @@ def main(arguments: list[str]) -> int:
     sweep = Path("outputs") / "sweeps" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
     if is_sweep:
         asked = [value.partition("=")[2] for value in arguments if value.startswith("hydra.sweep.dir=")]
-        sweep = Path(asked[-1]) if asked else sweep
+        sweep = Path(asked[-1] if asked else sweep).absolute()
         arguments = [*arguments, f"hydra.sweep.dir={sweep}"]
     sys.argv = [sys.argv[0], *arguments]
     try:
         with command.signals_interrupt():
+            addresses.check_launcher(arguments, seconds=Config().executor.connect_seconds)
             hydra.main(version_base="1.3", config_path="configs", config_name="config")(run)()
             if _failures:
                 raise _failures.pop()

@@ -12,7 +12,7 @@ from conftest import REPOSITORY, run_command
 from omegaconf import OmegaConf
 
 import toedit.config
-from toedit.command import all_keys, build_config, explain, unknown_key
+from toedit.command import all_keys, build_config, close_sweep, explain, unknown_key, write_point
 from toedit.errors import BadConfiguration
 
 
@@ -126,7 +126,7 @@ def test_every_shipped_configuration_composes():
     from hydra.core.config_store import ConfigStore
 
     ConfigStore.instance().store(name="schema", node=toedit.config.Config)
-    groups = sorted(folder for folder in (REPOSITORY / "configs").iterdir() if folder.is_dir())
+    groups = sorted(folder for folder in (REPOSITORY / "configs").iterdir() if any(folder.glob("*.yaml")))
     choices = [(group.name, file.stem) for group in groups for file in sorted(group.glob("*.yaml"))]
     assert len(choices) > 15
     with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
@@ -135,6 +135,10 @@ def test_every_shipped_configuration_composes():
             overrides = [f"{group}={choice}", *required.get((group, choice), [])]
             config = build_config(OmegaConf.to_container(compose("config", overrides=overrides), resolve=True))
             assert group == "family" or getattr(config, group) is not None  # a family only names scale=tiny's model
+        for file in (REPOSITORY / "configs" / "hydra" / "launcher").glob("*.yaml"):
+            with_launcher = [f"hydra/launcher={file.stem}", "hydra.launcher.ray.init.address=node0:6379"]
+            hydra = compose("config", overrides=with_launcher, return_hydra_config=True).hydra
+            assert hydra.launcher.ray.init.address == "node0:6379" and "_target_" in hydra.launcher
         # Keys and values meet: what config.yaml composes is exactly what the classes know.
         composed = compose("config")
     assert not set(all_keys()) ^ {key for key in all_keys() if OmegaConf.select(composed, key, default="?") != "?"}
@@ -160,6 +164,20 @@ def test_every_shipped_choice_dry_runs_without_network(choice, tmp_path, corpus_
     assert plan[-2:] == ["scores", "edited_corpus"] and "corpus" in plan
     assert "parameters" in run.stdout  # of the prior: hub models have theirs in the configuration
     assert not list((tmp_path / "artifacts").glob("*/*/documents"))
+
+
+def test_a_sweep_does_not_pass_over_points_that_left_no_report(tmp_path, capsys):
+    """As when a machine of a launcher's writes to a folder of its own."""
+    (tmp_path / "1").mkdir()
+    write_point(tmp_path / "1", ["edit.k=4"], {}, None)
+    assert close_sweep(tmp_path) == 3 and "no report of points [0]" in capsys.readouterr().err
+    assert close_sweep(tmp_path / "nothing") == 3
+
+
+def test_a_sweep_joins_no_ray_cluster_that_nobody_named(tmp_path):
+    for launcher in ("ray", "ray_cluster"):
+        line = error_line("-m", f"hydra/launcher={launcher}", "stage=edit", cwd=tmp_path, expect=2)
+        assert f"hydra/launcher={launcher}" in line and "hydra.launcher.ray.init.address=host:port" in line
 
 
 def test_unknown_keys_suggest_the_nearest():

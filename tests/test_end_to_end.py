@@ -131,7 +131,7 @@ def test_a_sweep_scores_once_and_ends_with_a_table(corpus_file, small_prior, tmp
     assert len(by_size) == 3 and by_size[0] <= by_size[1] <= by_size[2]
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray"])
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local", "ray_local"])
 def test_launchers_of_hydra_run_a_sweep_and_its_failures(launcher, corpus_file, small_prior, tmp_path):
     """Points in processes of their own: scored once, the same artifacts, the same closing table."""
     sweep = ["-m", "stage=edit", *own_inputs(corpus_file, small_prior), "edit.k=4,100,8"]

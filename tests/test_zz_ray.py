@@ -237,6 +237,18 @@ def unlike(cluster, mounts):
         cluster.wait(1)
 
 
+@pytest.mark.parametrize("launcher", ["ray_local", "ray_cluster"])
+def test_a_sweep_goes_to_the_cluster_it_names_or_to_none(launcher, both, local, tmp_path):
+    """Ray by itself joins any cluster of which it finds a process on this machine."""
+    address = [f"hydra.launcher.ray.init.address={both.address}"] if launcher == "ray_cluster" else []
+    run = both.run(0, *COMMAND, "-m", f"hydra/launcher={launcher}", *address, *edit(local / "scores")[:2], "edit.p=0.2",
+                   "edit.k=4,8", "dry_run=true", cwd=tmp_path)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    table = run.stdout[run.stdout.index("state\n") :]
+    assert [line.split()[-1] for line in table.splitlines()[2:4]] == ["ok", "ok"], run.stdout
+    assert ("Connecting to existing Ray cluster" in run.stdout + run.stderr) == bool(address)
+
+
 def test_no_cluster_at_the_address_is_one_line(local, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -245,6 +257,15 @@ def test_no_cluster_at_the_address_is_one_line(local, tmp_path):
         command = [*COMMAND, *edit(local / "scores"), "executor=ray", f"executor.address={address}", "out=edited"]
         run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
         one_line(run, code, f"executor.address={address}", word)
+        sweep = [
+            *COMMAND,
+            "-m",
+            "hydra/launcher=ray_cluster",
+            f"hydra.launcher.ray.init.address={address}",
+            "stage=edit",
+        ]
+        run = subprocess.run(sweep, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        one_line(run, code, f"hydra.launcher.ray.init.address={address}", word)
 
 
 def test_a_slurm_job_starts_the_cluster_stops_at_its_warning_and_goes_on(corpus, small_prior, local, tmp_path):

@@ -23,7 +23,7 @@ from toedit import executors
 from toedit.artifacts import Artifact
 from toedit.config import Config
 from toedit.console import note, say, table
-from toedit.errors import BadConfiguration, Interrupted, ToEditError
+from toedit.errors import BadConfiguration, Interrupted, MissingInput, ToEditError
 from toedit.workspace import write_json
 
 POINT_FILE = "point.json"
@@ -271,8 +271,12 @@ def write_point(folder: Path, overrides: Sequence[str], row: Mapping[str, str], 
 
 def close_sweep(folder: Path) -> int:
     """Print the closing table of a sweep; return the code of the first failed point, or 0."""
-    files = sorted(folder.glob(f"*/{POINT_FILE}"), key=lambda file: int(file.parent.name))
-    points = [json.loads(file.read_text()) for file in files]
+    files = {int(file.parent.name): file for file in folder.glob(f"*/{POINT_FILE}")}
+    absent = sorted(set(range(max(files, default=0) + 1)) - set(files))
+    if absent:
+        note(f"error: {folder}: no report of points {absent} of the sweep; do all of its machines see this folder?")
+        return MissingInput.exit_code
+    points = [json.loads(files[number].read_text()) for number in sorted(files)]
     failed = [point for point in points if point["code"]]
     rows = [point["row"] for point in points if point["row"]]
     columns = list(rows[0]) if rows else []

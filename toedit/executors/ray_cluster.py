@@ -15,7 +15,6 @@ import logging
 import os
 import pickle
 import signal
-import socket
 import sys
 import traceback
 import warnings
@@ -29,6 +28,7 @@ from toedit.config import ExecutorConfig
 from toedit.console import human, note
 from toedit.errors import BadConfiguration, Interrupted, MissingInput, UnusableInput
 from toedit.executors import Need, ShardWork
+from toedit.executors.addresses import how_to_start, refuse_silence
 from toedit.executors.local import cores
 from toedit.executors.machines import Machine, difference, here
 from toedit.workspace import Workspace
@@ -207,9 +207,8 @@ def _set_up(context: Any) -> None:
 def _begin(ray: Any, executor: ExecutorConfig) -> None:
     where, handler = executor.address, signal.getsignal(signal.SIGTERM)
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False, "include_dashboard": False}
-    start = f"start one with: ray start --head --port={(where or '').rpartition(':')[2] or '6379'}"
-    if where is not None and where != "auto":
-        _refuse_silence(where, executor.connect_seconds, start)
+    if where is not None:
+        refuse_silence("executor.address", where, executor.connect_seconds)
     try:
         if where is None:
             ray.init("local", num_cpus=max(cores(), 1), object_store_memory=_OBJECT_STORE_BYTES, **quiet)
@@ -218,25 +217,14 @@ def _begin(ray: Any, executor: ExecutorConfig) -> None:
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         reason = " ".join(str(error).split())[:300]
         raise MissingInput(
-            f"executor.address={where}: no Ray cluster to work on ({reason}); {start}, here and on the others "
-            "with the same RAY_AUTH_MODE and token"
+            f"executor.address={where}: no Ray cluster to work on ({reason}); {how_to_start(where)}, here and on the "
+            "others with the same RAY_AUTH_MODE and token"
         ) from None
     else:
         global _begun
         _begun = True
     finally:
         signal.signal(signal.SIGTERM, handler)  # Ray's own would end the command without a word
-
-
-def _refuse_silence(address: str, seconds: float, start: str) -> None:
-    """Raise where nothing listens: Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise BadConfiguration(f"executor.address={address}: wants host:port of a running cluster, or auto")
-    try:
-        socket.create_connection((host, int(port)), timeout=seconds).close()
-    except (OSError, OverflowError) as error:
-        raise MissingInput(f"executor.address={address}: no Ray cluster answers there ({error}); {start}") from None
 
 
 def _demand(ray: Any, work: ShardWork, executor: ExecutorConfig) -> dict[str, float]:

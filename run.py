@@ -233,8 +233,7 @@ def main(arguments: list[str]) -> int:
         known = command.as_user_error(error)
         if known is None:
             raise
-        note(f"error: {known}")
-        return known.exit_code
+        return command.end_with(known)
     return command.close_sweep(sweep) if is_sweep else 0
 
 

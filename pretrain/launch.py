@@ -138,10 +138,10 @@ def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
         return Interrupted("a rank was interrupted; the same command resumes at the last checkpoint")
     if all(code == -signal.SIGTERM for code in codes.values()):
         return KeyboardInterrupt()
-    if LOST in codes.values():
+    if LOST in codes.values() and set(codes.values()) <= {LOST, -signal.SIGTERM}:
         return Interrupted(
-            "another machine was lost; the last checkpoint stands, and the same command resumes there, on as many "
-            "machines as there are"
+            "another rank or machine was lost; the last checkpoint stands, and the same command resumes there, on as "
+            "many machines as there are"
         )
     return RuntimeError(f"a rank failed (exit codes {codes}); its traceback stands above")
 

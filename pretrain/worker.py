@@ -14,7 +14,8 @@ from pretrain.launch import FULL, LOST, error_file, run
 from toedit.command import as_user_error
 from toedit.workspace import write_json
 
-_BROKEN = ("connection closed", "connection reset", "broken pipe", "connection refused", "timed out", "gloo/transport")
+_CLOSED = ("connection closed", "connection reset", "broken pipe", "connection refused")
+_SILENT = ("timed out", "gloo/transport")
 """What torch.distributed says when a peer is gone; its errors have no class of their own on every backend."""
 
 
@@ -40,10 +41,13 @@ def main(path: Path) -> int:
 
 
 def _lost_the_others(error: BaseException) -> bool:
-    """Whether it is the connection to ranks of another machine that broke."""
-    is_alone = os.environ.get("WORLD_SIZE", "1") == os.environ.get("LOCAL_WORLD_SIZE", "1")
+    """Whether it is the connection to other ranks that broke: theirs to say why, if they still can."""
+    world = os.environ.get("WORLD_SIZE", "1")
+    is_alone = world == os.environ.get("LOCAL_WORLD_SIZE", "1")
+    # A rank of this machine does not fall silent as machines do: where one is waited for in vain, it is a defect.
+    signs = _CLOSED if is_alone else (*_CLOSED, *_SILENT)
     said = str(error).lower()
-    return not is_alone and isinstance(error, RuntimeError) and any(words in said for words in _BROKEN)
+    return world != "1" and isinstance(error, RuntimeError) and any(words in said for words in signs)
 
 
 def _end_with_parent() -> None:

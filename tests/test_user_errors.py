@@ -4,6 +4,8 @@ import errno
 import gzip
 import json
 import os
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -98,6 +100,30 @@ def test_an_error_on_the_way_out_does_not_hide_the_full_disk():
 def test_no_memory(error):
     known = as_user_error(error)
     assert isinstance(known, Interrupted) and "not enough memory" in str(known) and "\n" not in str(known)
+
+
+def test_libraries_are_not_asked_to_end_where_there_is_no_memory():
+    script = (
+        "import atexit, sys\n"
+        "from toedit.command import as_user_error, end_with\n"
+        "atexit.register(lambda: 1 / 0)\n"
+        "print('done')\n"
+        "sys.exit(end_with(as_user_error({})))"
+    )
+    lacking = subprocess.run([sys.executable, "-c", script.format("MemoryError()")], capture_output=True, text=True)
+    other = subprocess.run([sys.executable, "-c", script.format("KeyboardInterrupt()")], capture_output=True, text=True)
+    assert (lacking.returncode, lacking.stdout) == (75, "done\n") and lacking.stderr.count("\n") == 1
+    assert other.returncode == 75 and "ZeroDivisionError" in other.stderr  # all others end as ever
+
+
+@pytest.mark.parametrize(
+    ("codes", "kind"),
+    [({0: -9, 1: launch.LOST}, Interrupted), ({1: launch.LOST}, Interrupted), ({0: -15, 1: launch.LOST}, Interrupted),
+     ({0: 1, 1: launch.LOST}, RuntimeError)],
+)  # fmt: skip
+def test_a_rank_that_others_left_behind_is_no_failure_of_its_own(tmp_path, codes, kind):
+    stopped = launch._what_stopped(Job(Config(), tmp_path, "name", tmp_path, None, None), codes)
+    assert type(stopped) is kind and ("SIGKILL" in str(stopped)) == (-9 in codes.values())
 
 
 def test_a_failing_device_without_a_file_name():

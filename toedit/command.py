@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import atexit
 import difflib
 import errno
 import importlib
 import json
+import os
 import re
 import signal
+import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -23,7 +26,7 @@ from toedit import executors
 from toedit.artifacts import Artifact
 from toedit.config import Config
 from toedit.console import note, say, table
-from toedit.errors import BadConfiguration, Interrupted, MissingInput, ToEditError
+from toedit.errors import BadConfiguration, Interrupted, MissingInput, OutOfMemory, ToEditError
 from toedit.workspace import write_json
 
 POINT_FILE = "point.json"
@@ -198,7 +201,7 @@ def as_user_error(error: BaseException) -> ToEditError | None:
         return full
     if _lacks_memory(error):
         said = " ".join(str(error).split())[:150] or type(error).__name__
-        return Interrupted(f"there is not enough memory ({said}); with more, the same command resumes where it stopped")
+        return OutOfMemory(f"there is not enough memory ({said}); with more, the same command resumes where it stopped")
     if isinstance(error, OSError) and error.filename is not None:
         return ToEditError(f"{error.filename}: {error.strerror}")
     if isinstance(error, OSError) and error.errno in _DISK:  # Arrow names the file in its text
@@ -206,6 +209,20 @@ def as_user_error(error: BaseException) -> ToEditError | None:
     if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
         return BadConfiguration(explain(error))  # type: ignore[arg-type]
     return None
+
+
+def end_with(error: ToEditError) -> int:
+    """Say why the command ends; return its exit code."""
+    note(f"error: {error}")
+    if isinstance(error, OutOfMemory):
+        atexit.register(_end_now, error.exit_code)  # registered last, it comes before those of libraries
+    return error.exit_code
+
+
+def _end_now(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 _DISK = (errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.EFBIG, errno.EISDIR, errno.ENOTDIR, errno.ESTALE)

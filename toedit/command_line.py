@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import toedit
-from toedit.console import human, note, say
+from toedit.console import human, say
 from toedit.errors import BadConfiguration, UnusableInput
 
 _HELP = {
@@ -114,7 +114,7 @@ def _add_upkeep(name: str, one: argparse.ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    from toedit.command import as_user_error, signals_interrupt
+    from toedit.command import as_user_error, end_with, signals_interrupt
 
     commands = parser()
     asked, further = commands.parse_known_args(arguments)  # key=value may stand anywhere
@@ -127,8 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         known = as_user_error(error)
         if known is None:
             raise
-        note(f"error: {known}")
-        return known.exit_code
+        return end_with(known)
     return 0
 
 

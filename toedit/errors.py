@@ -43,6 +43,10 @@ class Interrupted(ToEditError):
     exit_code = 75
 
 
+class OutOfMemory(Interrupted):
+    """No memory was left, so that libraries may not end in an orderly way, either."""
+
+
 class PointsFailed(ToEditError):
     """Some points of an experiment failed; the exit code is that of the first."""
 

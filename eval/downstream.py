@@ -165,8 +165,9 @@ def _measure(
     data: dict[str, str],
 ) -> None:
     """Evaluate one task and commit its samples and its rows, a metric each."""
-    import pyarrow.parquet as pq
     from lm_eval.evaluator import evaluate
+
+    from toedit.parquet_files import write_parquet
 
     _seed_everything(settings.seed)
     language_model.begin(name)
@@ -213,7 +214,7 @@ def _measure(
     ]
     output = f"samples/{slug(name)}.parquet"
     with workspace.shard(name, output) as ((path,), record):
-        pq.write_table(samples_table(by_filter, rows), path, compression="zstd")
+        write_parquet(path, samples_table(by_filter, rows))
         record["output"] = output
         record["revisions"] = {} if data["data"] == "local" else tasks.hub_revision(task)
         record["rows"] = rows

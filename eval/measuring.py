@@ -18,16 +18,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eval.perplexity import Measured, PerplexityPass
-from eval.results import SAMPLES, result_rows, write_results
+from eval.results import MEASURES, SAMPLES, SAMPLES_SCHEMA, result_rows, write_results
 from eval.set_documents import RejectedRow, SetDocument, has_documents, read_set
 from eval.sets import HELD_OUT, TextSet, find_sets, held_out_set, unmatched
 from toedit.artifacts import slug
 from toedit.config import EvalConfig, ScorerConfig
 from toedit.console import Progress, note
 from toedit.errors import UnusableInput
+from toedit.parquet_files import write_parquet
 from toedit.prior_pass import PreparedShard
 from toedit.priors import model_folder
 from toedit.scorers import Scorer
@@ -146,7 +146,7 @@ def _measure(first: Chunk, further: Iterator[Chunk], workspace: Workspace, pass_
                     measured = pass_.measure(prepared, texts, scorer, progress, chunk.bytes)
                 finally:
                     idle.put(scorer)
-            pq.write_table(_table(chunk, measured), path, compression="zstd")
+            write_parquet(path, _table(chunk, measured))
             record.update(_record(chunk, measured, prepared), measured_by=_measured_by(pass_))
 
     pool = ThreadPoolExecutor(len(pass_.scorers))
@@ -169,15 +169,14 @@ def _measure(first: Chunk, further: Iterator[Chunk], workspace: Workspace, pass_
 
 
 def _table(chunk: Chunk, measured: Measured | None) -> pa.Table:
-    columns = {
-        "set": pa.array([document.set_name for document in chunk.documents], pa.string()),
-        "id": pa.array([document.id for document in chunk.documents], pa.string()),
-        "unit": pa.array([document.unit for document in chunk.documents], pa.string()),
+    columns: dict[str, Any] = {
+        "set": [document.set_name for document in chunk.documents],
+        "id": [document.id for document in chunk.documents],
+        "unit": [document.unit for document in chunk.documents],
     }
-    for name in ("tokens", "scored", "words", "bytes", "nll"):
-        kind = pa.float64() if name == "nll" else pa.int64()
-        columns[name] = pa.array([] if measured is None else getattr(measured, f"{name}_D"), kind)
-    return pa.table(columns)
+    for name in MEASURES:
+        columns[name] = [] if measured is None else getattr(measured, f"{name}_D")
+    return pa.table(columns, SAMPLES_SCHEMA)
 
 
 def _record(chunk: Chunk, measured: Measured | None, prepared: PreparedShard | None) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from eval.perplexity import Measured
 from eval.sets import HELD_OUT
@@ -35,17 +34,24 @@ from eval.statistics import (
 )
 from toedit.config import EvalConfig
 from toedit.errors import UnusableInput
+from toedit.parquet_files import read_parquet
 from toedit.units import units_of
 
 SAMPLES = "samples"
 MEAN = "mean of sets"
-_MEASURES = ("tokens", "scored", "words", "bytes", "nll")
+MEASURES = ("tokens", "scored", "words", "bytes", "nll")
+SAMPLES_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("set", "id", "unit")]
+    + [(name, pa.float64() if name == "nll" else pa.int64()) for name in MEASURES]
+)
 _COUNTS = ("tokens", "scored", "words", "bytes")
 
 
 def result_rows(folder: Path, model: str, settings: EvalConfig, measured_by: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of all samples in `folder`, set after set, then the means over sets where there are several."""
-    samples = pa.concat_tables([pq.read_table(path) for path in sorted((folder / SAMPLES).glob("*.parquet"))])
+    samples = pa.concat_tables(
+        [read_parquet(path, SAMPLES_SCHEMA) for path in sorted((folder / SAMPLES).glob("*.parquet"))]
+    )
     name_D = np.array(samples.column("set").to_pylist(), dtype=object)
     shared = {"mode": settings.mode, **measured_by, **_convention(settings)}
     rows: list[dict[str, Any]] = []
@@ -86,7 +92,7 @@ def _convention(settings: EvalConfig) -> dict[str, Any]:
 def _rows_of_set(
     name: str, samples: pa.Table, model: str, settings: EvalConfig, shared: Mapping[str, Any]
 ) -> list[dict[str, Any]]:
-    measured = Measured(**{f"{key}_D": samples.column(key).to_numpy() for key in _MEASURES})
+    measured = Measured(**{f"{key}_D": samples.column(key).to_numpy() for key in MEASURES})
     if not measured.scored_D.sum():
         raise UnusableInput(f"eval.sets: set {name} has no token to measure: all its documents are one token long")
     if settings.mode == "rolling":

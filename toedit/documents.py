@@ -21,6 +21,7 @@ Document = dict[str, Any]
 
 DOCUMENTS = "documents"
 _FIELDS = ("id", "text", "source", "added", "created", "metadata")
+_SUFFIX = ".jsonl.zst"
 _LEVEL = 3
 _PIECE = 1 << 17
 """Compressed bytes that are read at a time."""
@@ -28,12 +29,22 @@ _PIECE = 1 << 17
 
 def shard_paths(corpus: Path) -> list[Path]:
     """The shards of a corpus artifact, in order."""
-    return sorted((corpus / DOCUMENTS).glob("*.jsonl.zst"))
+    return sorted((corpus / DOCUMENTS).glob(f"*{_SUFFIX}"))
 
 
 def shard_name(number: int) -> str:
     """`00042`."""
     return f"{number:05d}"
+
+
+def shard_of(documents_path: Path) -> str:
+    """The shard's name: `00042` for `documents/00042.jsonl.zst`."""
+    return documents_path.name.removesuffix(_SUFFIX)
+
+
+def documents_file(shard: str) -> str:
+    """Where the documents of a shard lie in a corpus artifact: `documents/00042.jsonl.zst`."""
+    return f"{DOCUMENTS}/{shard}{_SUFFIX}"
 
 
 def document_line(document: Document) -> bytes:

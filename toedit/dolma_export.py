@@ -26,7 +26,7 @@ import zstandard
 
 from toedit.artifacts import Artifact
 from toedit.console import Progress
-from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
+from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_of, shard_paths
 from toedit.dolma_spans import Change, as_spans, rewrite
 from toedit.edit_corpus import EDITS, LEDGER_SCHEMA
 from toedit.errors import MissingInput, UnusableInput
@@ -66,7 +66,7 @@ def build_export(workspace: Workspace) -> Result:
     rules, inexact = 1, []
     with Progress("export", None, "documents") as progress:
         for path in shard_paths(corpus):
-            shard = path.name.removesuffix(".jsonl.zst")
+            shard = shard_of(path)
             outputs = [f"original/{DOCUMENTS}/{path.name}", f"original/attributes/{ATTRIBUTE}/{path.name}"]
             record = workspace.finished(shard)
             if record is None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 from toedit.artifacts import Artifact
 from toedit.config import EditConfig
 from toedit.console import Progress
-from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
+from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_of, shard_paths
 from toedit.editing import Draws
 from toedit.editors import Editor, find_editor, identity_of, refuse_unread_keys
 from toedit.errors import BadConfiguration, UnusableInput
@@ -114,7 +114,7 @@ def _refuse_what_scores_lack(scores: Artifact, edit: EditConfig, editor: Editor)
 def build_edit(workspace: Workspace, edit: EditConfig) -> Result:
     """Edit every shard that an earlier run has not finished."""
     shards = shard_paths(workspace.inputs["corpus"])
-    tasks = [(workspace.path, path) for path in shards if workspace.finished(_name(path)) is None]
+    tasks = [(workspace.path, path) for path in shards if workspace.finished(shard_of(path)) is None]
     with Progress("edit", None, "tokens") as progress:
         work = ShardWork("edit", EditShard, (workspace.inputs["scores"], workspace.inputs["prior"], edit))
         for _, tokens in over_shards(workspace, work, tasks, processes=1):  # to begin a process takes longer than most
@@ -123,12 +123,12 @@ def build_edit(workspace: Workspace, edit: EditConfig) -> Result:
     result = Result(seeds={"edit": edit.seed})
     instructions = InstructionFiles()
     for path in shards:
-        record = workspace.finished(_name(path))
+        record = workspace.finished(shard_of(path))
         assert record is not None
         totals.update({key: record.get(key, 0) for key in _COUNTS})
         documents, ledger = _outputs(path)
         result.rows |= {documents: record["documents"], ledger: record["changed"]}
-        instructions.add(_name(path), record)
+        instructions.add(shard_of(path), record)
     result.counts |= {key: totals[key] for key in _COUNTS}
     instructions.finish(workspace, result)
     result.counts["expected_changed"] = round(result.counts["expected_changed"], 3)
@@ -144,7 +144,7 @@ class EditShard:
 
     def __call__(self, folder: Path, shard: Path) -> int:
         """Write the edited `shard` and its ledger below `folder`; return its tokens."""
-        name, originals = _name(shard), list(read_documents(shard))
+        name, originals = shard_of(shard), list(read_documents(shard))
         outputs = [*_outputs(shard), *instruction_outputs(name, originals)]
         with Workspace(folder, {}).shard(name, *outputs) as (paths, record):
             scores = read_scores(scores_path(self.scores, name))
@@ -152,13 +152,9 @@ class EditShard:
         return int(record["tokens"])
 
 
-def _name(shard: Path) -> str:
-    return shard.name.removesuffix(".jsonl.zst")
-
-
 def _outputs(shard: Path) -> tuple[str, str]:
     """Documents and ledger of a corpus shard, inside the artifact."""
-    return f"{DOCUMENTS}/{shard.name}", f"{EDITS}/{_name(shard)}.parquet"
+    return f"{DOCUMENTS}/{shard.name}", f"{EDITS}/{shard_of(shard)}.parquet"
 
 
 def edit_shard(

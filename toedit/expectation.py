@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from toedit.artifacts import Artifact, load_input
 from toedit.console import Progress
-from toedit.documents import DOCUMENTS, read_documents
+from toedit.documents import documents_file, read_documents
 from toedit.editing import is_eligible
 from toedit.errors import BadConfiguration
 from toedit.protection import restrict
@@ -76,7 +76,7 @@ def expect(scores: Path, grid: Grid, protect: Sequence[str] = ()) -> Expectation
         for path in sorted((scores / SCORES).glob("*.parquet")):
             shard = read_scores(path)
             if corpus is not None:
-                corpus_shard = corpus / DOCUMENTS / f"{path.stem}.jsonl.zst"
+                corpus_shard = corpus / documents_file(path.stem)
                 shard, _ = restrict(shard, list(read_documents(corpus_shard)), protect, corpus_shard)
             shard_eligible_P, shard_changed_PJS = expect_shard(shard, grid)
             eligible_P += shard_eligible_P

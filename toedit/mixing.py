@@ -34,7 +34,7 @@ from toedit.artifacts import Artifact
 from toedit.config import MixConfig
 from toedit.console import Progress, human
 from toedit.corpora.ids import UniqueIds
-from toedit.documents import DOCUMENTS, Document, ShardWriter, document_line, read_documents, shard_name
+from toedit.documents import Document, ShardWriter, document_line, documents_file, read_documents, shard_name
 from toedit.errors import UnusableInput
 from toedit.mixing_choice import Choice, Side, choose, describe_choice
 from toedit.mixing_order import Int64s, budgets, merge, shards_of
@@ -216,7 +216,7 @@ def write_partition(workspace: Workspace, unit: str, waiting: Path, place_P: Int
     order_P = np.argsort(place_P)
     shard_P = layout.shard_by_place[place_P[order_P]]
     shards = np.unique(shard_P)
-    outputs = [f"{DOCUMENTS}/{shard_name(int(shard))}.jsonl.zst" for shard in shards]
+    outputs = [documents_file(shard_name(int(shard))) for shard in shards]
     with workspace.shard(unit, *outputs) as (paths, record):
         record.update(rows={}, bytes=0)
         for shard, output, path in zip(shards, outputs, paths, strict=True):

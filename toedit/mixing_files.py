@@ -20,7 +20,7 @@ from typing import Any
 from toedit.artifacts import Artifact
 from toedit.config import MixConfig
 from toedit.corpora.ids import UniqueIds
-from toedit.documents import DOCUMENTS, ShardWriter, read_documents, shard_name, shard_paths
+from toedit.documents import ShardWriter, documents_file, read_documents, shard_name, shard_paths
 from toedit.errors import UnusableInput
 from toedit.mixing import SIDES, describe, mark
 from toedit.named_tokenizers import NamedTokenizer
@@ -80,7 +80,7 @@ def build_file_mix(workspace: Workspace, mix: MixConfig) -> Result:
     by_side = {side: {"files": 0, "documents": 0, "bytes": 0} for side in shards}
     ids = UniqueIds()
     for number, (side, file) in enumerate(drawn):
-        output = f"{DOCUMENTS}/{shard_name(number)}.jsonl.zst"
+        output = documents_file(shard_name(number))
         record = workspace.finished(shard_name(number))
         if record is None:
             with workspace.shard(shard_name(number), output) as ((path,), record):

@@ -16,7 +16,7 @@ from typing import Any
 
 from toedit.artifacts import Artifact
 from toedit.console import Progress
-from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_paths
+from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_of, shard_paths
 from toedit.edit_corpus import EDITS, LEDGER_SCHEMA, METADATA_KEY, forget_edit
 from toedit.errors import UnusableInput
 from toedit.instruction_files import InstructionFiles, instruction_outputs, write_rows
@@ -46,7 +46,7 @@ def build_revert(workspace: Workspace) -> Result:
     instructions = InstructionFiles()
     with Progress("revert", None, "documents") as progress:
         for path in shard_paths(edited):
-            shard = path.name.removesuffix(".jsonl.zst")
+            shard = shard_of(path)
             output = f"{DOCUMENTS}/{path.name}"
             record = workspace.finished(shard)
             if record is None:

@@ -24,7 +24,7 @@ from toedit.artifacts import Artifact
 from toedit.config import ScoreConfig, ScorerConfig, ShapeConfig
 from toedit.console import Progress, human
 from toedit.costs import BYTES_PER_TOKEN, corpus_tokens, flops_per_token, pass_memory, score_bytes_per_token
-from toedit.documents import read_documents, shard_paths
+from toedit.documents import read_documents, shard_of, shard_paths
 from toedit.errors import BadConfiguration
 from toedit.instructions import holds_instructions
 from toedit.passages import Passages, passages_of
@@ -87,7 +87,7 @@ def build_scores(
     """Score every shard that an earlier run has not finished."""
     corpus, prior = workspace.inputs["corpus"], workspace.inputs["prior"]
     shards = shard_paths(corpus)
-    todo = [path for path in shards if workspace.finished(_name(path)) is None]
+    todo = [path for path in shards if workspace.finished(shard_of(path)) is None]
     result = Result(counts=dict.fromkeys(_COUNTS, 0), runtime={"scorer": asdict(scorer)})
     with Progress("score", sum(path.stat().st_size for path in todo), "bytes read") as progress:
         arguments = (prior, score, scorer, condition_on_prompt)
@@ -101,10 +101,10 @@ def build_scores(
                 result.runtime |= facts
                 progress.advance(todo[number].stat().st_size, todo[number].name)
     for path in shards:
-        record = workspace.finished(_name(path)) or {}
+        record = workspace.finished(shard_of(path)) or {}
         for key in result.counts:
             result.counts[key] += record.get(key, 0)
-        result.rows[f"{SCORES}/{_name(path)}.parquet"] = record["documents"]
+        result.rows[f"{SCORES}/{shard_of(path)}.parquet"] = record["documents"]
     if not score.truncate:
         del result.counts["cut_documents"], result.counts["cut_tokens"]
     if not result.counts["instructions"]:
@@ -157,7 +157,7 @@ class ScoreShard:
         """Commit the scores of a shard."""
         instructions, passages, waiting = prepared
         cut_D = passages.add_up(waiting.cut_D)
-        shard = _name(path)
+        shard = shard_of(path)
         with workspace.shard(shard, f"{SCORES}/{shard}.parquet") as ((output,), record):
             write_scores(output, scores)
             record.update(
@@ -215,10 +215,6 @@ class _InThisThread(Executor):
         done: Future[Any] = Future()
         done.set_result(work(*arguments, **named))
         return done
-
-
-def _name(shard: Path) -> str:
-    return shard.name.removesuffix(".jsonl.zst")
 
 
 def _need(prior: Path, score: ScoreConfig, scorer: ScorerConfig, todo: list[Path]) -> executors.Need:

@@ -28,7 +28,7 @@ from tokenizers import Tokenizer
 from toedit.artifacts import Artifact
 from toedit.config import SynthesisConfig
 from toedit.console import Progress
-from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_name, shard_paths
+from toedit.documents import Document, ShardWriter, documents_file, read_documents, shard_name, shard_paths
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.prior_pass import context_id
 from toedit.priors import model_folder, model_shape
@@ -84,7 +84,7 @@ def build_synthesis(workspace: Workspace, model_name: str, synthesis: SynthesisC
             record = workspace.finished(shard_name(shard))
             if record is None:
                 writer = writer or Writer(workspace, model_name, synthesis)
-                output = f"{DOCUMENTS}/{shard_name(shard)}.jsonl.zst"
+                output = documents_file(shard_name(shard))
                 with workspace.shard(shard_name(shard), output) as ((path,), record):
                     record.update(writer.write_shard(path, shard, synthesis.tokens - counts["tokens"], progress))
             else:
@@ -92,7 +92,7 @@ def build_synthesis(workspace: Workspace, model_name: str, synthesis: SynthesisC
             for key in _COUNTS:
                 counts[key] += record[key]
             rejected += record["empty"]
-            result.rows[f"{DOCUMENTS}/{shard_name(shard)}.jsonl.zst"] = record["documents_out"]
+            result.rows[documents_file(shard_name(shard))] = record["documents_out"]
             if not record["documents_out"]:
                 raise UnusableInput(
                     f"{model_name}: {record['documents_in']} documents in a row are empty; the model ends every text "

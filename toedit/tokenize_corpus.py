@@ -21,7 +21,7 @@ from tokenizers import Tokenizer
 from toedit.artifacts import Artifact
 from toedit.console import Progress, human, note
 from toedit.costs import corpus_tokens
-from toedit.documents import Document, read_documents, shard_paths
+from toedit.documents import Document, read_documents, shard_of, shard_paths
 from toedit.executors import ShardWork, over_shards
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.token_files import TOKENIZER, dtype_for, file_names, write_token_file
@@ -62,7 +62,7 @@ def build_tokens(workspace: Workspace, tokenizer: NamedTokenizer, end_id: int, p
     """Tokenise every shard that an earlier run has not finished."""
     shards = shard_paths(workspace.inputs["corpus"])
     dtype = dtype_for(max(tokenizer.vocabulary_size, end_id + 1))
-    pending = [path for path in shards if workspace.finished(_name(path)) is None]
+    pending = [path for path in shards if workspace.finished(shard_of(path)) is None]
     tasks = [(workspace.path, path, dtype, end_id) for path in pending]
     with Progress("tokenize", sum(path.stat().st_size for path in pending), "bytes read") as progress:
         work = ShardWork("tokenize", TokenizeShard, (tokenizer.definition,))
@@ -72,11 +72,11 @@ def build_tokens(workspace: Workspace, tokenizer: NamedTokenizer, end_id: int, p
     tokenizer.copy_to(workspace.path / TOKENIZER, end_id)
     result = Result(counts={"documents": 0, "tokens": 0, "ends_in_text": 0}, revisions=tokenizer.revisions)
     for path in shards:
-        record = workspace.finished(_name(path))
+        record = workspace.finished(shard_of(path))
         assert record is not None
         for key in result.counts:
             result.counts[key] += record[key]
-        tokens_name, index_name = file_names(_name(path))
+        tokens_name, index_name = file_names(shard_of(path))
         result.rows |= {tokens_name: record["tokens"], index_name: record["documents"]}
     if result.counts["ends_in_text"]:
         note(
@@ -94,7 +94,7 @@ class TokenizeShard:
 
     def __call__(self, folder: Path, shard: Path, dtype: str, end_id: int) -> int:
         """Write the token file of `shard` below `folder`; return its tokens."""
-        name = _name(shard)
+        name = shard_of(shard)
         outputs = file_names(name)
         with Workspace(folder, {}).shard(name, *outputs) as ((tokens, index), record):
             encoded = (encode(self.tokenizer, batch) for batch in document_batches(read_documents(shard)))
@@ -121,10 +121,6 @@ def document_batches(documents: Iterable[Document]) -> Iterator[list[str]]:
 def encode(tokenizer: Tokenizer, texts: list[str]) -> Iterator[Sequence[int]]:
     """The token ids of each text."""
     return (encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False))
-
-
-def _name(shard: Path) -> str:
-    return shard.name.removesuffix(".jsonl.zst")
 
 
 def _estimate(corpus: Artifact, tokenizer: NamedTokenizer) -> dict[str, Any]:

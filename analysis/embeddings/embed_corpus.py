@@ -26,19 +26,28 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.embeddings.encoders import load_encoder
 from toedit.artifacts import Artifact
 from toedit.config import Config, EmbeddingsConfig
 from toedit.console import Progress, printable
-from toedit.documents import Document, read_documents, shard_paths
+from toedit.documents import Document, read_documents, shard_of, shard_paths
 from toedit.errors import UnusableInput
+from toedit.parquet_files import read_parquet, write_parquet
 from toedit.units import origin_of
 from toedit.workspace import Result, Workspace
 
 EMBEDDINGS = "embeddings"
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "origin": pa.string(),
+        "key": pa.int64(),
+        "tokens": pa.int64(),
+        "embedding": pa.list_(pa.float32()),
+    }
+)
 _CHUNK = 8
 """Batches of documents between two looks at the progress."""
 
@@ -106,7 +115,7 @@ def build_embeddings(workspace: Workspace, settings: Settings) -> Result:
             )
         for path in pending:
             documents = [document for document in read_documents(path) if document["id"] in drawn[path]]
-            name = f"{EMBEDDINGS}/{path.name.removesuffix('.jsonl.zst')}.parquet"
+            name = f"{EMBEDDINGS}/{shard_of(path)}.parquet"
             vectors, tokens, step = [], [], embeddings.batch_documents * _CHUNK
             for begin in range(0, len(documents), step):
                 part = documents[begin : begin + step]
@@ -116,7 +125,7 @@ def build_embeddings(workspace: Workspace, settings: Settings) -> Result:
                 progress.advance(len(part))
             with workspace.shard(path.name, name) as ((output,), record):
                 table = rows(documents, np.concatenate(vectors), np.concatenate(tokens), drawn[path], settings)
-                pq.write_table(table, output, compression="zstd")
+                write_parquet(output, table)
                 record.update(documents=len(table), without_tokens=len(documents) - len(table))
     result = Result(counts={"documents": 0, "without_tokens": 0}, seeds={"draw": settings.seed})
     for path in shards:
@@ -161,19 +170,20 @@ def rows(
     flat = pa.array(vector_DH[kept].reshape(-1))
     return pa.table(
         {
-            "id": pa.array([documents[row]["id"] for row in kept], pa.string()),
-            "origin": pa.array([origin_of(documents[row], settings.unit_fields) for row in kept], pa.string()),
-            "key": pa.array([drawn[documents[row]["id"]] for row in kept], pa.int64()),
-            "tokens": pa.array(token_D[kept]),
+            "id": [documents[row]["id"] for row in kept],
+            "origin": [origin_of(documents[row], settings.unit_fields) for row in kept],
+            "key": [drawn[documents[row]["id"]] for row in kept],
+            "tokens": token_D[kept],
             "embedding": pa.FixedSizeListArray.from_arrays(flat, vector_DH.shape[1]).cast(pa.list_(pa.float32())),
-        }
+        },
+        SCHEMA,
     )
 
 
 def read_embeddings(artifact: Path, documents: int | None = None) -> Embedded:
     """The first `documents` of the draw (null: all), scaled to unit length; what is all zeros stays so."""
     files = sorted((artifact / EMBEDDINGS).glob("*.parquet"))
-    table = pa.concat_tables([pq.read_table(file) for file in files]) if files else pa.table({})
+    table = pa.concat_tables([read_parquet(file, SCHEMA) for file in files]) if files else pa.table({})
     if not len(table):
         raise UnusableInput(f"{artifact}: none of the drawn documents has a token that the model could read")
     table = table.sort_by([("key", "ascending"), ("id", "ascending")]).slice(0, documents).combine_chunks()

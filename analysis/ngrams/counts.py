@@ -36,7 +36,7 @@ from analysis.ngrams.units import Splitter, Words, splitters
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig
 from toedit.console import Progress, note
-from toedit.documents import Document, read_documents, shard_paths
+from toedit.documents import Document, read_documents, shard_of, shard_paths
 from toedit.executors import ShardWork, over_shards
 from toedit.named_tokenizers import NamedTokenizer
 from toedit.parquet_files import parquet_writer
@@ -154,7 +154,7 @@ class CountShard:
 
     def __call__(self, folder: Path, shard: Path) -> int:
         """Write the counts of `shard` below `folder`; return its units."""
-        name = shard.name.removesuffix(".jsonl.zst")
+        name = shard_of(shard)
         outputs = [f"{table}/{name}.parquet" for table in SCHEMAS]
         with Workspace(folder, {}).shard(shard.name, *outputs) as (paths, record), ExitStack() as files:
             record.update(documents=0, units=0, bigram_rows=0)

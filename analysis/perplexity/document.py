@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from toedit.config import AnalysisConfig
 from toedit.console import Progress, printable
-from toedit.documents import read_documents, shard_paths
+from toedit.documents import read_documents, shard_of, shard_paths
 from toedit.errors import UnusableInput
 from toedit.scores import read_document_logprobs, scores_path
 from toedit.units import origin_of, units_of
@@ -72,7 +72,7 @@ def read_perplexities(scores: Path, corpus: Path, settings: AnalysisConfig, prog
     origins: list[str | None] = []
     parts: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]] = []
     for shard in shard_paths(corpus):
-        path = scores_path(scores, shard.name.removesuffix(".jsonl.zst"))
+        path = scores_path(scores, shard_of(shard))
         shard_ids, token_offset_D1, logprob_T = read_document_logprobs(path)
         found = [(document["id"], origin_of(document, settings.unit_fields)) for document in read_documents(shard)]
         if [own for own, _ in found] != shard_ids:

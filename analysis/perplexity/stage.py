@@ -26,7 +26,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis import overlap, two_sample
@@ -42,6 +41,7 @@ from toedit.config import AnalysisConfig, Config
 from toedit.console import Progress, printable
 from toedit.documents import shard_name
 from toedit.errors import BadConfiguration
+from toedit.parquet_files import write_parquet
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
 NAME = "perplexity_distribution"
@@ -114,7 +114,7 @@ def build_figure(workspace: Workspace, analysis: AnalysisConfig) -> Result:
         rows = tidy_rows(summary)
         write_csv(files["table.csv"], rows)
         tidy = [entry.table(label) for entry, label in zip(corpora, summary["names"], strict=True)]
-        pq.write_table(pa.concat_tables(tidy), files["documents.parquet"], compression="zstd")
+        write_parquet(files["documents.parquet"], pa.concat_tables(tidy))
         write_csv(files["histogram.csv"], histogram_rows(edge_B1, count_2B))
         write_json(files["summary.json"], summary)
         draw(edge_B1, count_2B, summary, {extension: files[extension] for extension in FORMATS})

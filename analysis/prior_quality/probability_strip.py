@@ -30,7 +30,7 @@ from analysis.table_files import write_csv
 from toedit.artifacts import Artifact
 from toedit.config import AnalysisConfig, Config, StripConfig
 from toedit.console import printable, say, table
-from toedit.documents import Document, read_documents, shard_name, shard_paths
+from toedit.documents import Document, read_documents, shard_name, shard_of, shard_paths
 from toedit.editing import is_eligible
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.scores import SpannedLogprobs, read_spanned_logprobs, scores_path
@@ -88,7 +88,7 @@ def find_documents(scores: Path, corpus: Path, strip: StripConfig) -> list[tuple
     wanted = list(dict.fromkeys(strip.ids))
     found: dict[str, tuple[Document, SpannedLogprobs, int]] = {}
     for shard in shard_paths(corpus):
-        path = scores_path(scores, shard.name.removesuffix(".jsonl.zst"))
+        path = scores_path(scores, shard_of(shard))
         tokens: SpannedLogprobs | None = None
         for place, document in enumerate(read_documents(shard)):
             if document["id"] in wanted if wanted else len(found) < strip.documents:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from analysis.intervals import LEAST_UNITS, wilson
 from analysis.two_sample import Advance, Estimate, interval, quietly
-from toedit.documents import read_documents, shard_paths
+from toedit.documents import read_documents, shard_of, shard_paths
 from toedit.errors import UnusableInput
 from toedit.scores import scores_path
 from toedit.units import draw_counts, origin_of, units_of
@@ -56,7 +56,7 @@ class Works:
 
     def scores_of(self, scores: Path, shard: Path) -> Path:
         """The file of `scores` that belongs to a corpus shard."""
-        return scores_path(scores, shard.name.removesuffix(".jsonl.zst"))
+        return scores_path(scores, shard_of(shard))
 
     def check(self, path: Path, ids: list[str], shard: Path) -> None:
         """Raises UnusableInput unless the scores in `path` are of this shard's documents."""

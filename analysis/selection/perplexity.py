@@ -17,6 +17,7 @@ from analysis.perplexity.document import mean_nll
 from analysis.selection.document_values import ShardValues, build_values
 from toedit.artifacts import Artifact
 from toedit.config import Config, SelectConfig
+from toedit.documents import shard_of
 from toedit.errors import UnusableInput
 from toedit.scores import read_document_logprobs, scores_path
 from toedit.stages import score
@@ -45,7 +46,7 @@ def plan_values(config: Config, raw: Artifact) -> Artifact:
 
 def build(workspace: Workspace, select: SelectConfig) -> Result:
     def of_shard(shard: Path) -> ShardValues:
-        path = scores_path(workspace.inputs["scores"], shard.name.removesuffix(".jsonl.zst"))
+        path = scores_path(workspace.inputs["scores"], shard_of(shard))
         ids, token_offset_D1, logprob_T = read_document_logprobs(path)
         _, nll_D = mean_nll(token_offset_D1, logprob_T, select.max_tokens, select.skip_first_token)
         with np.errstate(over="ignore"):

@@ -28,7 +28,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from analysis.figure_artifact import plan_figure, read_summary, show
@@ -42,6 +41,7 @@ from toedit.config import AnalysisConfig, Config
 from toedit.corpora import plan_corpus
 from toedit.documents import read_documents, shard_name, shard_paths
 from toedit.errors import UnusableInput
+from toedit.parquet_files import write_parquet
 from toedit.units import draw_counts, origin_of, units_of
 from toedit.workspace import Result, Workspace, read_manifest, write_json
 
@@ -124,7 +124,7 @@ def build(workspace: Workspace, analysis: AnalysisConfig) -> Result:
         write_markdown(markdown, shown)
         write_latex(latex, shown)
         write_csv(wide, [dict(zip(shown.columns, row, strict=True)) for row in shown.rows])
-        pq.write_table(document_table(sides), documents, compression="zstd")
+        write_parquet(documents, document_table(sides))
         write_csv(data[0], histogram)
         write_csv(data[1], counters)
         write_json(data[2], {**summary, "table": asdict(shown)})

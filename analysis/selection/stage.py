@@ -36,7 +36,7 @@ from toedit.artifacts import Artifact
 from toedit.config import Config, SelectConfig
 from toedit.console import Progress, human, say, table
 from toedit.corpora import plan_corpus
-from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_name, shard_paths
+from toedit.documents import Document, ShardWriter, documents_file, read_documents, shard_name, shard_paths
 from toedit.errors import BadConfiguration, UnusableInput
 from toedit.named_tokenizers import plan_unnamed, tokenizer_or_prior
 from toedit.token_counts import plan_token_counts, read_counts
@@ -153,7 +153,7 @@ def build(workspace: Workspace, select: SelectConfig) -> Result:
     with Progress("select", sum(sizes), "bytes read") as progress:
         for number, group in enumerate(groups):
             name = shard_name(number)
-            output = f"{DOCUMENTS}/{name}.jsonl.zst"
+            output = documents_file(name)
             if workspace.finished(name) is None:
                 with workspace.shard(name, output) as ((path,), record):
                     record.update(write_group(path, group, shards, choice, select.method))

@@ -24,7 +24,7 @@ from toedit.console import Progress, note, printable
 from toedit.corpora.ids import UniqueIds, content_id
 from toedit.corpora.parts import TokenCounter, part_of
 from toedit.corpora.rows import BadRow, Row, document_of
-from toedit.documents import DOCUMENTS, Document, ShardWriter, shard_name
+from toedit.documents import Document, ShardWriter, documents_file, shard_name
 from toedit.errors import UnusableInput
 from toedit.workspace import Result, Workspace
 
@@ -237,4 +237,4 @@ class _Ingest:
 
 
 def _shard_path(number: int) -> str:
-    return f"{DOCUMENTS}/{shard_name(number)}.jsonl.zst"
+    return documents_file(shard_name(number))

@@ -23,7 +23,7 @@ from typing import Any
 
 from toedit.artifacts import Artifact
 from toedit.console import Progress
-from toedit.documents import DOCUMENTS, Document, ShardWriter, read_documents, shard_name, shard_paths
+from toedit.documents import Document, ShardWriter, documents_file, read_documents, shard_name, shard_paths
 from toedit.errors import UnusableInput
 from toedit.workspace import Result, Workspace
 
@@ -61,7 +61,7 @@ def build_passages(workspace: Workspace, part: str, characters: int, held_out_sh
     ) as progress:
         chosen = _chosen(shards, unit, part == "held_out", characters, held_out_share, progress)
         for number, shard in enumerate(_in_shards(_few(_kept(chosen, blank), most))):
-            output = f"{DOCUMENTS}/{shard_name(number)}.jsonl.zst"
+            output = documents_file(shard_name(number))
             with workspace.shard(shard_name(number), output) as ((path,), _), ShardWriter(path) as writer:
                 for passage in shard:
                     writer.write(passage)

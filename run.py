@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from toedit import command
+from toedit import command, sweeps
 from toedit.command import Stage
 from toedit.console import note, say
 from toedit.executors import addresses
@@ -180,16 +179,16 @@ def run(composed: Any) -> None:
     if is_point:
         note(f"point {hydra.job.num}: {' '.join(overrides)}")
     row, failure = {}, None
-    folder = Path(hydra.runtime.output_dir)
+    report = Path(hydra.runtime.output_dir) / "report.txt"
     try:
-        with command.report_into(folder / "report.txt") if is_point else nullcontext():
+        with sweeps.report_into(report) if is_point else nullcontext():
             row = run_point(OmegaConf.to_container(composed, resolve=True))
     except BaseException as error:
         failure = error
         if not is_point or not isinstance(error, Exception):
             _failures.append(error)
     if is_point:  # a failed point must not stop the others, whichever process runs them
-        command.write_point(folder, overrides, row, failure)
+        sweeps.write_point(Path(hydra.sweep.dir), hydra.job.num, overrides, row, failure)
         if failure in _failures:
             raise KeyboardInterrupt
 
@@ -208,21 +207,18 @@ def main(arguments: list[str]) -> int:
         print_stages()
         return 0
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us instead of Hydra's own exit
-    import hydra
-    from hydra.core.config_store import ConfigStore
-
-    from toedit.config import Config
-
-    ConfigStore.instance().store(name="schema", node=Config)
     is_sweep = bool(set(arguments) & {"-m", "--multirun"})
-    sweep = Path("outputs") / "sweeps" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
-    if is_sweep:
-        asked = [value.partition("=")[2] for value in arguments if value.startswith("hydra.sweep.dir=")]
-        sweep = Path(asked[-1] if asked else sweep).absolute()
-        arguments = [*arguments, f"hydra.sweep.dir={sweep}"]
-    sys.argv = [sys.argv[0], *arguments]
     try:
         with command.signals_interrupt():
+            import hydra
+            from hydra.core.config_store import ConfigStore
+
+            from toedit.config import Config
+
+            ConfigStore.instance().store(name="schema", node=Config)
+            if is_sweep:
+                sweep, arguments = sweeps.begin_sweep(arguments)
+            sys.argv = [sys.argv[0], *arguments]
             addresses.check_launcher(arguments, seconds=Config().executor.connect_seconds)
             hydra.main(version_base="1.3", config_path="configs", config_name="config")(run)()
             if _failures:
@@ -234,7 +230,7 @@ def main(arguments: list[str]) -> int:
         if known is None:
             raise
         return command.end_with(known)
-    return command.close_sweep(sweep) if is_sweep else 0
+    return sweeps.close_sweep(sweep) if is_sweep else 0
 
 
 if __name__ == "__main__":

@@ -55,10 +55,10 @@ from toedit.experiments import (
     expand,
     own_overrides,
     plan_points,
-    quoted,
     run_folder,
 )
 from toedit.point_runs import build_points
+from toedit.sweeps import quoted
 from toedit.workspace import Result, Workspace, write_json
 
 TABLES = ("table.md", "table.tex", "table.csv", "table.json", "points.csv")

@@ -12,8 +12,9 @@ from conftest import REPOSITORY, run_command
 from omegaconf import OmegaConf
 
 import toedit.config
-from toedit.command import all_keys, build_config, close_sweep, explain, unknown_key, write_point
+from toedit.command import all_keys, build_config, explain, unknown_key
 from toedit.errors import BadConfiguration
+from toedit.sweeps import close_sweep, write_point
 
 
 def error_line(*arguments, cwd, expect, **environment):
@@ -168,8 +169,7 @@ def test_every_shipped_choice_dry_runs_without_network(choice, tmp_path, corpus_
 
 def test_a_sweep_does_not_pass_over_points_that_left_no_report(tmp_path, capsys):
     """As when a machine of a launcher's writes to a folder of its own."""
-    (tmp_path / "1").mkdir()
-    write_point(tmp_path / "1", ["edit.k=4"], {}, None)
+    write_point(tmp_path, 1, ["edit.k=4"], {}, None)
     assert close_sweep(tmp_path) == 3 and "no report of points [0]" in capsys.readouterr().err
     assert close_sweep(tmp_path / "nothing") == 3
 

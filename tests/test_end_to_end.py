@@ -144,6 +144,19 @@ def test_launchers_of_hydra_run_a_sweep_and_its_failures(launcher, corpus_file, 
     assert len(list((tmp_path / "artifacts" / "edited_corpus").iterdir())) == 2
 
 
+def test_a_sweep_in_an_odd_folder_shows_its_own_points_alone(corpus_file, small_prior, tmp_path):
+    """Its folder, a comma in it, holds an earlier and larger sweep; points have folders of other names."""
+    odd = tmp_path / "my texts, 2024=a"
+    odd.mkdir()
+    sweep = ["-m", "stage=edit", *own_inputs(corpus_file, small_prior), "hydra.sweep.subdir='p,${edit.p}'"]
+    for own in ([], ["hydra.sweep.dir='the, sweep'"]):
+        for points in ("0.9,0.95,0.99", "0.92,0.95"):
+            run = run_command(*sweep, *own, f"edit.p={points}", "dry_run=true", cwd=odd)
+            table = run.stdout[run.stdout.index("state\n") :].splitlines()[2:]
+            assert [line.split()[0] for line in table if line.endswith(" ok")] == points.split(",")
+    assert (odd / "the, sweep" / "p,0.95" / "report.txt").is_file()
+
+
 def test_a_failed_point_does_not_stop_a_sweep(corpus_file, small_prior, tmp_path):
     run = run_command(
         "-m", "stage=edit", *own_inputs(corpus_file, small_prior), "edit.k=8,100,4", cwd=tmp_path, expect=2

@@ -17,7 +17,8 @@ import toedit.config
 from analysis.published import published_for, tables
 from toedit.config import ExperimentConfig, PublishedConfig, ScaleConfig
 from toedit.errors import BadConfiguration
-from toedit.experiments import at_scale, compose_point, expand, own_overrides, parse_sweep, quoted
+from toedit.experiments import at_scale, compose_point, expand, own_overrides, parse_sweep
+from toedit.sweeps import quoted
 
 SHIPPED = sorted(
     file.relative_to(REPOSITORY / "configs" / "experiment").with_suffix("").as_posix()

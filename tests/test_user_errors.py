@@ -94,6 +94,7 @@ def test_an_error_on_the_way_out_does_not_hide_the_full_disk():
         RuntimeError("could not create a primitive"),
         RuntimeError("can't start new thread"),
         ImportError("libx.so: failed to map segment from shared object"),
+        SystemError("error return without exception set"),
     ],
     ids=lambda error: f"{type(error).__name__} {str(error)[:20]}",
 )
@@ -134,7 +135,14 @@ def test_a_failing_device_without_a_file_name():
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("shape (3,)"), RuntimeError("size mismatch"), KeyError("text"), OSError()]
+    "error",
+    [
+        ValueError("shape (3,)"),
+        RuntimeError("size mismatch"),
+        KeyError("text"),
+        OSError(),
+        SystemError("<built-in function f> returned NULL without setting an exception"),
+    ],
 )
 def test_a_defect_keeps_its_traceback(error):
     assert as_user_error(error) is None

@@ -9,14 +9,12 @@ import atexit
 import difflib
 import errno
 import importlib
-import json
 import os
 import re
 import signal
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -25,11 +23,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 from toedit import executors
 from toedit.artifacts import Artifact
 from toedit.config import Config
-from toedit.console import note, say, table
-from toedit.errors import BadConfiguration, Interrupted, MissingInput, OutOfMemory, ToEditError
-from toedit.workspace import write_json
-
-POINT_FILE = "point.json"
+from toedit.console import note, say
+from toedit.errors import BadConfiguration, Interrupted, OutOfMemory, ToEditError
 
 
 @dataclass(frozen=True)
@@ -234,7 +229,8 @@ _FULL = re.compile(
 )
 _NO_MEMORY = re.compile(
     r"can'?t allocate memory|out of memory|can't start new thread|failed to map segment|bad_?alloc|"
-    r"could not create a (primitive|memory)"  # oneDNN, of a layer of torch
+    r"could not create a (primitive|memory)|"  # oneDNN, of a layer of torch
+    r"^error return without exception set$"  # CPython 3.11, where the frame of a call gets none
 )
 
 
@@ -252,7 +248,7 @@ def _lacks_memory(error: BaseException) -> bool:
     for one in _with_causes(error):
         if isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno == errno.ENOMEM):
             return True
-        if isinstance(one, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(one)):
+        if isinstance(one, RuntimeError | ImportError | OSError | SystemError) and _NO_MEMORY.search(str(one)):
             return True
     return False
 
@@ -262,74 +258,3 @@ def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-# --- sweeps -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def report_into(path: Path) -> Iterator[None]:
-    """Keep what a point of a sweep has to say in a file: on the screen the closing table speaks for all of them."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as file, redirect_stdout(file):
-        yield
-
-
-def write_point(folder: Path, overrides: Sequence[str], row: Mapping[str, str], failure: BaseException | None) -> None:
-    """Leave what became of one point of a sweep where the parent finds it."""
-    code, message = 0, None
-    if failure is not None:
-        known = as_user_error(failure)
-        if known is None:
-            traceback.print_exception(failure)
-        code, message = (known.exit_code, str(known)) if known else (1, repr(failure))
-    write_json(folder / POINT_FILE, {"overrides": list(overrides), "code": code, "row": dict(row), "error": message})
-
-
-def close_sweep(folder: Path) -> int:
-    """Print the closing table of a sweep; return the code of the first failed point, or 0."""
-    files = {int(file.parent.name): file for file in folder.glob(f"*/{POINT_FILE}")}
-    absent = sorted(set(range(max(files, default=0) + 1)) - set(files))
-    if absent:
-        note(f"error: {folder}: no report of points {absent} of the sweep; do all of its machines see this folder?")
-        return MissingInput.exit_code
-    points = [json.loads(files[number].read_text()) for number in sorted(files)]
-    failed = [point for point in points if point["code"]]
-    rows = [point["row"] for point in points if point["row"]]
-    columns = list(rows[0]) if rows else []
-    varied = _varied([point["overrides"] for point in points], columns)
-    say()
-    table(
-        [*varied, *columns, "state"],
-        [
-            [
-                *(_value(point["overrides"], key) for key in varied),
-                *(point["row"].get(column) or _value_of_last(point["overrides"], column) for column in columns),
-                f"failed ({point['code']})" if point["code"] else "ok",
-            ]
-            for point in points
-        ],
-    )
-    for point in failed:
-        note(f"failed: {' '.join(point['overrides'])}: {point['error']}")
-    return int(failed[0]["code"]) if failed else 0
-
-
-def _varied(overrides: Sequence[Sequence[str]], columns: Sequence[str]) -> list[str]:
-    """Keys whose values differ between points and that the rows do not show already."""
-    keys = list(dict.fromkeys(override.partition("=")[0] for point in overrides for override in point))
-    return [
-        key
-        for key in keys
-        if key.rpartition(".")[2] not in columns and len({_value(point, key) for point in overrides}) > 1
-    ]
-
-
-def _value(overrides: Sequence[str], key: str) -> str:
-    return next((override.partition("=")[2] for override in overrides if override.partition("=")[0] == key), "")
-
-
-def _value_of_last(overrides: Sequence[str], name: str) -> str:
-    """The value of the override whose key ends in `name`: a failed point has no row to say it."""
-    ends = (override.partition("=") for override in overrides)
-    return next((value for key, _, value in ends if key.rpartition(".")[2] == name), "")

@@ -193,8 +193,3 @@ def _with_seed(composed: Any, seed_keys: Sequence[str], seed: int) -> Config:
 
 def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
-
-
-def quoted(value: str) -> str:
-    """A value as Hydra's grammar wants it, whatever characters it holds."""
-    return "'" + value.replace("\\'", "\\\\'").replace("'", "\\'") + "'"

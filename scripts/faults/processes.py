@@ -20,8 +20,6 @@ from faults.runs import Finding, Trial
 AGAIN = 0.3
 """How likely a run that goes on is killed again."""
 _WORKERS = ("spawn_main", "pretrain.worker")
-_OF_PYTHON = ("Exception ignored in thread started by", "SystemError: error return without exception set")
-"""Without memory Python waits for ever for a thread that never began, or loses the error; nothing of ours runs then."""
 _KILLED = {-signal.SIGKILL, -signal.SIGTERM}
 
 
@@ -79,11 +77,11 @@ def memory(trial: Trial) -> str:
     try:
         code = trial.wait(process, {0, 75, -signal.SIGABRT, -signal.SIGSEGV, -signal.SIGKILL})
     except Finding:
-        process.wait()
-        if not any(sign in trial.log.read_text() for sign in _OF_PYTHON):
+        # Python waits for ever for a thread that gets no memory before its first line; nothing of ours runs then.
+        if process.wait() != -signal.SIGKILL or "Exception ignored in thread started by" not in trial.log.read_text():
             raise
         trial.finish()
-        return "Python itself broke down, then as undisturbed"
+        return "hung as Python started a thread; killed, then as undisturbed"
     if code == 0:
         trial.compare()
         return "as undisturbed"

@@ -9,6 +9,7 @@ step is all there is to know about them.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import warnings
 import zlib
@@ -65,9 +66,13 @@ def save(
     if ranks.is_first:
         taken = int(next(iter(optimizer.state.values()))["step"].item())
         metrics = state.parent / METRICS
-        known = {"metrics": hash_file(metrics)} if metrics.is_file() else {}
+        known = {}
+        if metrics.is_file():
+            with metrics.open("rb") as file:
+                os.fsync(file.fileno())  # what the position promises must outlive a machine that goes down
+            known = {"metrics": hash_file(metrics)}
         position = {"step": step, "optimizer_steps": taken, "ranks": ranks.count, **known}
-        write_json(temporary / POSITION, {**position, "sha256": hash_json(position)})
+        write_json(temporary / POSITION, {**position, "sha256": hash_json(position)}, durable=True)
         shutil.rmtree(final, ignore_errors=True)
         temporary.replace(final)
     ranks.wait()
@@ -96,7 +101,7 @@ def _note_files(folder: Path, ranks: Ranks) -> None:
     """Leave sizes and checksums of the files that this rank wrote: the trainings to come must not learn from damage."""
     written = [*folder.glob(f"__{ranks.rank}_*"), *([folder / ".metadata"] if ranks.is_first else [])]
     facts = {file.name: [file.stat().st_size, _crc(file)] for file in sorted(written)}
-    write_json(folder / f"files-{ranks.rank}.json", facts)
+    write_json(folder / f"files-{ranks.rank}.json", facts, durable=True)
 
 
 def _refuse_damage(folder: Path, ranks: Ranks) -> None:

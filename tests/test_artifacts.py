@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,112 @@ def test_bad_input_leaves_no_trace_in_the_asked_folder(tmp_path):
     mended = three_shards(tmp_path, [])
     mended.out = out
     mended.ensure()
+
+
+def refused(root: Path, out: Path | None = None) -> Artifact:
+    """The three shards, by a build that meets bad input."""
+
+    def build(workspace):
+        raise UnusableInput("row 7 is bad")
+
+    return Artifact("thing", "three shards", {"setting": 1}, root, build=build, out=out)
+
+
+def test_a_rebuild_that_fails_leaves_what_was_there(tmp_path):
+    """One file of a finished artifact is damaged, and its input has become unusable meanwhile."""
+    path = three_shards(tmp_path, []).ensure()
+    (path / "NOTES.md").write_text("mine")
+    (path / "data" / "b").write_text("")
+    before = {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(UnusableInput, match="row 7 is bad"):
+        refused(tmp_path).ensure()
+    assert {file.relative_to(path): file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+    three_shards(tmp_path, []).ensure()
+    assert (path / "data" / "b").read_text() == "b" and (path / "NOTES.md").read_text() == "mine"
+
+
+def test_what_a_killed_build_left_outside_its_shards_survives_bad_input(tmp_path):
+    """As the checkpoints of a training do."""
+    artifact = refused(tmp_path)
+    state = artifact.path / "state" / "1000"
+    state.parent.mkdir(parents=True)
+    state.write_text("weights")
+    write_json(artifact.path / ".building.json", {"kind": "thing", "name": "x", "fingerprint": artifact.fingerprint})
+    with pytest.raises(UnusableInput, match="row 7 is bad"):
+        artifact.ensure()
+    assert state.read_text() == "weights" and artifact.state() == "unfinished"
+
+
+def test_a_folder_of_the_users_is_emptied_and_stays(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    monkeypatch.chdir(tmp_path / "real")
+    for out in (Path(), tmp_path / "link"):
+        with pytest.raises(UnusableInput, match="row 7 is bad"):
+            refused(tmp_path, out).ensure()
+        assert list((tmp_path / "real").iterdir()) == [] and (tmp_path / "link").is_symlink()
+
+
+def test_many_at_once_on_bad_input_all_hear_of_it(tmp_path):
+    """Each waits for the lock of one that removes the folder, lock and all."""
+    heard: list[str] = []
+
+    def run(artifact):
+        try:
+            artifact.ensure()
+        except Exception as error:
+            heard.append(str(error))
+
+    for _ in range(20):
+        threads = [threading.Thread(target=run, args=(refused(tmp_path),)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert Counter(heard) == {"row 7 is bad": 120} and not list(refused(tmp_path).path.glob("*"))
+
+
+def test_who_waited_for_a_folder_that_is_gone_holds_the_lock_of_the_new_one(tmp_path):
+    """Another begins while the one who waited is at work; they must not both be."""
+    at_work, most = [], [0]
+
+    def build(workspace):
+        at_work.append(1)
+        most[0] = max(most[0], len(at_work))
+        time.sleep(0.1)
+        at_work.pop()
+        if len(ended) == 0:
+            raise UnusableInput("bad")
+        return Result()
+
+    ended: list[str] = []
+
+    def run():
+        try:
+            Artifact("thing", "waited for", {}, tmp_path, build=build).ensure()
+        except UnusableInput:
+            ended.append("bad")
+
+    threads = [threading.Thread(target=run) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.03)
+    for thread in threads:
+        thread.join()
+    assert most == [1] and ended == ["bad"]
+
+
+def test_an_impossible_folder_is_refused_before_inputs_are_built(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
+    log: list[str] = []
+    source = three_shards(tmp_path, log)
+    for out, words in (("full", "'notes.txt'"), ("file/x", "is a file, not a folder")):
+        edited = Artifact("edited", "x", {}, tmp_path, {"thing": source}, lambda _: Result(), out=tmp_path / out)
+        with pytest.raises(UnusableInput, match=words):
+            edited.ensure()
+    assert log == []
 
 
 def test_a_damaged_artifact_is_built_again(tmp_path, capsys):

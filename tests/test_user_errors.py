@@ -11,12 +11,14 @@ import zipfile
 import numpy as np
 import pyarrow as pa
 import pytest
+import zstandard
 
 from pretrain import launch
 from pretrain.job import Job
 from toedit.command import as_user_error
 from toedit.config import Config
-from toedit.documents import ShardWriter
+from toedit.corpora.streams import plain_stream
+from toedit.documents import ShardWriter, read_documents
 from toedit.errors import Interrupted
 from toedit.parquet_files import write_parquet
 
@@ -101,6 +103,26 @@ def test_an_error_on_the_way_out_does_not_hide_the_full_disk():
 def test_no_memory(error):
     known = as_user_error(error)
     assert isinstance(known, Interrupted) and "not enough memory" in str(known) and "\n" not in str(known)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [lambda path: list(read_documents(path)), lambda path: plain_stream(path.open("rb", buffering=0), "zst")[0].read()],
+)
+def test_a_decompressor_without_memory_found_no_damage(read, tmp_path, monkeypatch):
+    path = tmp_path / "texts.jsonl.zst"
+    path.write_bytes(zstandard.compress(b'{"id": "1", "text": "a"}\n'))
+
+    class Lacking:
+        def decompressobj(self):
+            return self
+
+        def decompress(self, _):
+            raise zstandard.ZstdError("zstd decompressor error: Allocation error : not enough memory")
+
+    monkeypatch.setattr(zstandard, "ZstdDecompressor", Lacking)
+    with pytest.raises(MemoryError):
+        read(path)
 
 
 def test_libraries_are_not_asked_to_end_where_there_is_no_memory():

@@ -18,11 +18,11 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from toedit import environment
 from toedit.console import note
@@ -90,6 +90,7 @@ class Artifact:
             return self.path
         if self.build is None:
             raise UnusableInput(f"{self.path}: not a finished artifact")
+        self._refuse_foreign_content()  # before hours go into the inputs
         for source in self.inputs.values():
             source.ensure()
         self._refuse_foreign_content()
@@ -104,14 +105,22 @@ class Artifact:
         started = time.time()
         workspace = Workspace(self.path, {role: source.path for role, source in self.inputs.items()})
         workspace.sweep()
+        was_empty = all(_is_ours(entry.name) for entry in self.path.iterdir()) and not workspace.has_finished()
+        earlier = self.path / MANIFEST
+        promised = earlier.read_bytes() if earlier.exists() else None
         inputs = {role: {"fingerprint": source.fingerprint} for role, source in self.inputs.items()}
         marker = {"kind": self.kind, "name": self.name, "fingerprint": self.fingerprint}
         write_json(self.path / BUILDING, {**marker, "identity": self.identity, "inputs": inputs}, durable=True)
-        (self.path / MANIFEST).unlink(missing_ok=True)
+        earlier.unlink(missing_ok=True)
         try:
             result = self.build(workspace)
         except (BadConfiguration, UnusableInput, MissingInput):
-            workspace.abandon()
+            if not workspace.has_finished():
+                if was_empty:  # leave no trace, so that `out=` serves for the mended command
+                    workspace.clear()
+                elif promised is not None:  # damaged, but for the rest as finished as it was
+                    earlier.write_bytes(promised)
+                    workspace.close()
             raise
         outputs = _describe_outputs(self.path, result.rows, workspace.checksums())
         manifest = {
@@ -185,12 +194,17 @@ class Artifact:
         return True
 
     def _refuse_foreign_content(self) -> None:
-        if self.path.exists() and not self.path.is_dir():
-            raise UnusableInput(f"out={self.path}: is a file, not a folder")
-        if not self.path.is_dir():
+        above = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
+        if above.is_file():
+            named = "" if above == self.path else f"{above} "
+            raise UnusableInput(f"out={self.path}: {named}is a file, not a folder")
+        if above.is_dir() and not os.access(above, os.W_OK | os.X_OK) and above.is_dir():
+            raise UnusableInput(f"out={self.path}: nothing can be written in {above}")
+        try:
+            foreign = sorted(entry.name for entry in self.path.iterdir() if not _is_ours(entry.name))
+        except FileNotFoundError:  # another command on bad input may be removing it just now
             return
         hint = "choose another folder, or remove it"
-        foreign = sorted(entry.name for entry in self.path.iterdir() if not _is_ours(entry.name))
         # The marker is looked for after the files: another command may begin or finish this artifact in between.
         for marker in (BUILDING, MANIFEST):
             try:
@@ -296,17 +310,42 @@ def _describe_outputs(folder: Path, rows: Mapping[str, int], checksums: Mapping[
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold `folder/.lock`. Freed by the kernel when the holder dies, so a killed run never blocks the next."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Hold `folder/.lock`; afterwards a folder that was made for it and got nothing goes.
+
+    Freed by the kernel when the holder dies, so a killed run never blocks the next.
+    """
     lock = folder / LOCK
-    with lock.open("w") as handle:
+    while True:
+        is_new = not folder.exists()
+        try:
+            with suppress(FileExistsError):
+                folder.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("w")
+        except FileNotFoundError:  # whoever held it found bad input, and left no trace
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             note(f"{folder}: another process is building it; waiting")
             fcntl.flock(handle, fcntl.LOCK_EX)
+        if _is_still(lock, handle):
+            break
+        handle.close()  # the lock of a file that is gone keeps nobody out
+    with handle:
         try:
             yield
         finally:
-            if (folder / MANIFEST).exists():
+            nothing_left = [entry.name for entry in folder.glob("*")] == [LOCK]
+            if nothing_left or (folder / MANIFEST).exists():
                 lock.unlink(missing_ok=True)
+            if nothing_left and is_new:
+                with suppress(OSError):  # another command may have its lock there by now
+                    folder.rmdir()
+
+
+def _is_still(path: Path, handle: IO[str]) -> bool:
+    """Whether what was opened is what stands there now."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -108,7 +108,14 @@ def read_documents(path: Path) -> Iterator[Document]:
                 yield json.loads(line)
                 number += 1
         except (zstandard.ZstdError, ValueError) as error:
+            if lacks_memory(error):
+                raise MemoryError(str(error)) from None
             raise UnusableInput(f"{path}: damaged after line {number} ({error})") from None
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether the decompressor failed for that; its errors have one class for everything."""
+    return isinstance(error, zstandard.ZstdError) and "not enough memory" in str(error)
 
 
 def _lines(file: BinaryIO) -> Iterator[bytes]:

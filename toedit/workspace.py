@@ -12,7 +12,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,18 @@ class Workspace:
             for file in self.path.rglob(kind):
                 file.unlink(missing_ok=True)
 
-    def abandon(self) -> None:
-        """After bad input: leave no trace where nothing was finished, so that `out=` serves for the mended command."""
-        if not any((self.path / PROGRESS).glob("*.json")):
-            shutil.rmtree(self.path)
+    def has_finished(self) -> bool:
+        """Whether any shard was committed."""
+        return any((self.path / PROGRESS).glob("*.json"))
+
+    def clear(self) -> None:
+        """Remove all that is in the folder but its lock, as far as that can be done."""
+        for entry in self.path.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK:
+                with suppress(OSError):
+                    entry.unlink()
 
     def close(self) -> None:
         """Remove the traces of building; the manifest is there."""
@@ -152,7 +160,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, value: Any, durable: bool = False) -> None:
     """Write JSON atomically; `durable`: a machine that goes down a moment later leaves it whole, too."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f"{path.name}.{platform.node()}-{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import zstandard
 
+from toedit.documents import lacks_memory
+
 BUFFER = 1 << 18
 _PIECE = 2048  # compressed bytes at a time: a zstd bomb makes at most 64 MB out of them
 BOM = b"\xef\xbb\xbf"
@@ -77,6 +79,8 @@ class Decompressed(io.RawIOBase):
         try:
             piece: bytes = self._decompressor.decompress(data)
         except (zlib.error, zstandard.ZstdError) as error:
+            if lacks_memory(error):
+                raise MemoryError(str(error)) from None
             self._ended = True
             self.damage = f"is damaged ({error})"
             return b""

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,8 +14,12 @@ import yaml
 from conftest import REPOSITORY, files_of, repetitive_documents, write_jsonl
 
 import toedit
+from toedit import sharing
+from toedit.command_line import main
 from toedit.data_card import data_card
+from toedit.documents import read_documents, shard_paths
 from toedit.errors import UnusableInput
+from toedit.workspace import MANIFEST, read_manifest
 
 SECRET = "hf_notForAnybodysEyes"
 
@@ -25,6 +30,18 @@ def edited(small_prior, tmp_path_factory):
     path = write_jsonl(folder / "my-texts.jsonl", repetitive_documents(6))
     options = {"artifacts": folder / "artifacts", "out": folder / "edited", "settings": {"score.min_p": 0.5}}
     return toedit.edit(path, prior=small_prior, p=0.6, temperature=3, **options)
+
+
+@pytest.fixture
+def downloaded(edited, tmp_path):
+    """What somebody else gets: the files and the manifest that a push uploads, and nothing they were made from."""
+    folder = tmp_path / "theirs" / "edited"
+    for where, file in sharing._files(edited.path, "edited_corpus"):
+        (folder / where).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / where)
+    (folder / MANIFEST).write_text(json.dumps(sharing._shared(read_manifest(edited.path))))
+    (folder / "README.md").write_text(data_card(edited.path, "me/edited"))
+    return folder
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -139,3 +156,28 @@ def test_a_hub_that_is_not_there_or_refuses_is_one_line(edited, hub, tmp_path):
     run = command("push", edited.path, "me/edited", cwd=tmp_path, HF_TOKEN=SECRET)  # nobody listens
     assert run.returncode == 2 and run.stderr.splitlines()[-1].startswith("error: me/edited: the hub did not take it")
     assert SECRET not in run.stdout + run.stderr
+
+
+def test_what_was_pushed_can_be_reverted_as_its_card_says(edited, downloaded, monkeypatch):
+    monkeypatch.chdir(downloaded.parent)
+    assert main(["revert", "edited", "--out", "original"]) == 0
+    corpus = edited.path.parent / "artifacts" / "corpus"
+    (original,) = (one for one in corpus.iterdir() if one.is_dir())
+    texts = [
+        [(one["id"], one["text"]) for path in shard_paths(folder) for one in read_documents(path)]
+        for folder in (original, downloaded.parent / "original", downloaded)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    assert files_of(original, "documents") == files_of(downloaded.parent / "original", "documents")
+
+
+def test_what_was_pushed_says_what_it_lacks(edited, downloaded, monkeypatch, capsys):
+    monkeypatch.chdir(downloaded.parent)
+    assert main(["why", "edited"]) == 0 and "scores: scores" in (said := capsys.readouterr().out) and "(gone)" in said
+    assert main(["verify", "edited"]) == 0
+    assert main(["card", "edited"]) == 0 and "no longer beside" not in (said := capsys.readouterr().out)
+    assert "| source | `my-texts` |" in said
+    for arguments in (["diff", "edited"], ["export-dolma", "edited", "--out", "for-dolma"]):
+        assert main(arguments) == 3
+        assert capsys.readouterr().err.splitlines()[-1].startswith("error: edited"), arguments
+    assert sharing._shared(read_manifest(downloaded)) == read_manifest(downloaded)

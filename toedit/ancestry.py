@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toedit.artifacts import slug
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 from toedit.workspace import BUILDING, LOCK, MANIFEST, read_manifest
 
@@ -29,6 +30,7 @@ class Ancestor:
     role: str
     """What it was to the artifact above it; empty at depth 0."""
     path: Path
+    """Its folder. Of an input whose place a shared manifest leaves out: where it would be below `artifacts`."""
     kind: str
     name: str
     command: str
@@ -49,12 +51,19 @@ def _ancestry(path: Path, manifest: dict[str, Any], depth: int, role: str) -> It
         depth, role, path, manifest["kind"], manifest["name"], _command(command), "there", manifest["counts"]
     )
     for name, recorded in manifest.get("inputs", {}).items():
-        source = Path(path / recorded["path"]).resolve()
-        found, state = _found(source, recorded)
+        source, found, state = _input(path, recorded)
         if found is None:
             yield Ancestor(depth + 1, name, source, recorded["kind"], recorded["name"], "", state, {})
         else:
             yield from _ancestry(source, found, depth + 1, name)
+
+
+def _input(path: Path, recorded: dict[str, Any]) -> tuple[Path, dict[str, Any] | None, str]:
+    """(folder, manifest where there is one, state) of an input of the artifact in `path`."""
+    if "path" not in recorded:  # a shared artifact
+        return Path(recorded["kind"]) / f"{slug(recorded['name'])}--{recorded['fingerprint'][:8]}", None, "gone"
+    source = Path(path / recorded["path"]).resolve()
+    return source, *_found(source, recorded)
 
 
 def _found(source: Path, recorded: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:

@@ -16,7 +16,7 @@ from conftest import REPOSITORY, files_of, repetitive_documents, write_jsonl
 import toedit
 from toedit import sharing
 from toedit.command_line import main
-from toedit.data_card import data_card
+from toedit.data_card import _without_folders, data_card
 from toedit.documents import read_documents, shard_paths
 from toedit.errors import UnusableInput
 from toedit.workspace import MANIFEST, read_manifest
@@ -130,10 +130,46 @@ def test_a_push_uploads_the_corpus_its_ledger_and_its_card(edited, hub, tmp_path
     assert set(files) == {*there, "README.md", "manifest.json"}
     for name in ("README.md", "manifest.json"):
         text = files[name].decode()
-        assert SECRET not in text and str(edited.path.parent) not in json.loads(json.dumps(text)).split("## How")[0]
+        assert SECRET not in text and str(edited.path.parent) not in text
     shared = json.loads(files["manifest.json"])
     assert "runtime" not in shared and "path" not in shared["inputs"]["scores"] and shared["counts"]["changed"] > 0
     assert SECRET not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("/home/me/my texts/a.jsonl", "a.jsonl"),
+        ("/home/me/folder/", "folder"),
+        ("out=/home/me/edited", "out=edited"),
+        ("--out=/home/me/edited", "--out=edited"),
+        ("file:///home/me/edited", "edited"),
+        ("corpus.path=/data/*/part-*.jsonl", "corpus.path=part-*.jsonl"),
+        ("mixing.paths=[/home/me/a,/home/me/b]", "mixing.paths=[a,b]"),
+        ("paths={raw:/home/me/a,'kept':'/home/me/b, or c/d'}", "paths={raw:a,'kept':'d'}"),
+        ("corpus.path='/home/me/a,b/c=d.jsonl'", "corpus.path='c=d.jsonl'"),
+        *((kept, kept) for kept in ("edited", "here/edited", "a/b/c", "../edited", "hub=owner/name", "k=8", "share=1/2",
+                                    "https://host/a/b", "s3://bucket/a", "prompt=either / or", "/", "")),
+    ],
+)  # fmt: skip
+def test_of_absolute_paths_a_card_shows_the_last_part(word, shown):
+    assert _without_folders(word) == shown
+
+
+def test_a_card_names_no_folder_of_this_machine(edited, tmp_path):
+    artifacts, scores = tmp_path / "own", next((edited.path.parent / "artifacts" / "scores").iterdir())
+    run = command("edit", scores, "-p", "0.7", "--out", tmp_path / "theirs", f"artifacts={artifacts}", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert read_manifest(tmp_path / "theirs")["runtime"]["command"][:2] == ["toedit", "edit"]
+    commands = data_card(tmp_path / "theirs", "me/theirs").split("## How it was made")[1]
+    assert f"toedit edit {scores.name} -p 0.7 --out theirs artifacts=own" in commands.splitlines()
+    assert "/tmp" not in commands and str(tmp_path) not in commands
+
+
+@pytest.mark.parametrize("licence", ["odc-by", "a: b", "no", "x # y", "'", '"', "- z", "[", "Lizenz für 🙂", "a " * 80])
+def test_any_licence_is_quoted_so_that_the_header_parses(edited, licence):
+    header = yaml.safe_load(data_card(edited.path, "me/edited", licence).split("---")[1])
+    assert header["license"] == licence and header["configs"][1]["config_name"] == "edits"
 
 
 @pytest.mark.parametrize(

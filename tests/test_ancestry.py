@@ -1,12 +1,15 @@
 """Where artifacts come from, and which of them nothing needs: on artifacts of real stages."""
 
 import fcntl
+import json
 import shutil
 
 import pytest
+from artifact_fixtures import build_edited
 from conftest import repetitive_documents, write_jsonl
 
 import toedit
+from toedit import edit_corpus
 from toedit.ancestry import ancestry, removable, remove
 from toedit.command_line import main
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
@@ -81,6 +84,40 @@ def test_what_is_being_built_or_not_ours_stays(folder, made):
         fcntl.flock(handle, fcntl.LOCK_EX)
         found = removable(root, [root / "scores"])
     assert {one.path.name for one in found} == {made[2][0.5].name}
+
+
+def test_what_a_running_build_reads_stays_with_all_that_came_before(tmp_path, monkeypatch):
+    """A folder is cleaned of all but what is at work there: the edit goes on, its corpus, scores and prior stay."""
+    root, texts = tmp_path / "artifacts", ["the cat sat on the mat", "the dog sat on the cat"]
+    elsewhere = build_edited(tmp_path / "others", texts).path  # the one that is kept by name
+    stray = build_edited(root, texts[::-1]).path
+    seen, build = [], edit_corpus.build_edit
+
+    def build_and_clean(*arguments, **settings):
+        remove(found := removable(root, [elsewhere]))
+        seen.extend(one.path for one in found)
+        return build(*arguments, **settings)
+
+    monkeypatch.setattr(edit_corpus, "build_edit", build_and_clean)
+    edited = build_edited(root, texts).path
+    assert stray in seen and edited not in seen
+    assert {one.kind for one in ancestry(edited) if one.state == "there"} == {one.name for one in root.iterdir()}
+    assert set(states(edited).values()) == {"there"} and len(seen) == 3  # the stray edit, its scores, its corpus
+
+
+def test_what_unfinished_work_reads_stays_as_long_as_it_does(folder, made):
+    root = folder / "artifacts"
+    work = root / "edited_corpus" / made[2][0.9].name
+    held = json.loads((work / "manifest.json").read_text())
+    inputs = {role: {"fingerprint": one["fingerprint"]} for role, one in held["inputs"].items()}
+    (work / ".building.json").write_text(json.dumps({**held, "inputs": inputs}))
+    (work / "manifest.json").unlink()
+    names = []
+    for _ in range(2):
+        remove(found := removable(root, [made[2][0.5]]))  # that one lies elsewhere: nothing here is kept by name
+        names.append([one.path.name for one in found])
+    assert sorted(names[0]) == sorted(path.name for path in made[2].values())
+    assert made[1].name in names[1] and not list((root / "scores").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,8 +14,12 @@ import yaml
 from conftest import REPOSITORY, files_of, repetitive_documents, write_jsonl
 
 import toedit
-from toedit.data_card import data_card
+from toedit import sharing
+from toedit.command_line import main
+from toedit.data_card import _without_folders, data_card
+from toedit.documents import read_documents, shard_paths
 from toedit.errors import UnusableInput
+from toedit.workspace import MANIFEST, read_manifest
 
 SECRET = "hf_notForAnybodysEyes"
 
@@ -25,6 +30,18 @@ def edited(small_prior, tmp_path_factory):
     path = write_jsonl(folder / "my-texts.jsonl", repetitive_documents(6))
     options = {"artifacts": folder / "artifacts", "out": folder / "edited", "settings": {"score.min_p": 0.5}}
     return toedit.edit(path, prior=small_prior, p=0.6, temperature=3, **options)
+
+
+@pytest.fixture
+def downloaded(edited, tmp_path):
+    """What somebody else gets: the files and the manifest that a push uploads, and nothing they were made from."""
+    folder = tmp_path / "theirs" / "edited"
+    for where, file in sharing._files(edited.path, "edited_corpus"):
+        (folder / where).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, folder / where)
+    (folder / MANIFEST).write_text(json.dumps(sharing._shared(read_manifest(edited.path))))
+    (folder / "README.md").write_text(data_card(edited.path, "me/edited"))
+    return folder
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -113,10 +130,46 @@ def test_a_push_uploads_the_corpus_its_ledger_and_its_card(edited, hub, tmp_path
     assert set(files) == {*there, "README.md", "manifest.json"}
     for name in ("README.md", "manifest.json"):
         text = files[name].decode()
-        assert SECRET not in text and str(edited.path.parent) not in json.loads(json.dumps(text)).split("## How")[0]
+        assert SECRET not in text and str(edited.path.parent) not in text
     shared = json.loads(files["manifest.json"])
     assert "runtime" not in shared and "path" not in shared["inputs"]["scores"] and shared["counts"]["changed"] > 0
     assert SECRET not in run.stdout + run.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "shown"),
+    [
+        ("/home/me/my texts/a.jsonl", "a.jsonl"),
+        ("/home/me/folder/", "folder"),
+        ("out=/home/me/edited", "out=edited"),
+        ("--out=/home/me/edited", "--out=edited"),
+        ("file:///home/me/edited", "edited"),
+        ("corpus.path=/data/*/part-*.jsonl", "corpus.path=part-*.jsonl"),
+        ("mixing.paths=[/home/me/a,/home/me/b]", "mixing.paths=[a,b]"),
+        ("paths={raw:/home/me/a,'kept':'/home/me/b, or c/d'}", "paths={raw:a,'kept':'d'}"),
+        ("corpus.path='/home/me/a,b/c=d.jsonl'", "corpus.path='c=d.jsonl'"),
+        *((kept, kept) for kept in ("edited", "here/edited", "a/b/c", "../edited", "hub=owner/name", "k=8", "share=1/2",
+                                    "https://host/a/b", "s3://bucket/a", "prompt=either / or", "/", "")),
+    ],
+)  # fmt: skip
+def test_of_absolute_paths_a_card_shows_the_last_part(word, shown):
+    assert _without_folders(word) == shown
+
+
+def test_a_card_names_no_folder_of_this_machine(edited, tmp_path):
+    artifacts, scores = tmp_path / "own", next((edited.path.parent / "artifacts" / "scores").iterdir())
+    run = command("edit", scores, "-p", "0.7", "--out", tmp_path / "theirs", f"artifacts={artifacts}", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert read_manifest(tmp_path / "theirs")["runtime"]["command"][:2] == ["toedit", "edit"]
+    commands = data_card(tmp_path / "theirs", "me/theirs").split("## How it was made")[1]
+    assert f"toedit edit {scores.name} -p 0.7 --out theirs artifacts=own" in commands.splitlines()
+    assert "/tmp" not in commands and str(tmp_path) not in commands
+
+
+@pytest.mark.parametrize("licence", ["odc-by", "a: b", "no", "x # y", "'", '"', "- z", "[", "Lizenz für 🙂", "a " * 80])
+def test_any_licence_is_quoted_so_that_the_header_parses(edited, licence):
+    header = yaml.safe_load(data_card(edited.path, "me/edited", licence).split("---")[1])
+    assert header["license"] == licence and header["configs"][1]["config_name"] == "edits"
 
 
 @pytest.mark.parametrize(
@@ -139,3 +192,28 @@ def test_a_hub_that_is_not_there_or_refuses_is_one_line(edited, hub, tmp_path):
     run = command("push", edited.path, "me/edited", cwd=tmp_path, HF_TOKEN=SECRET)  # nobody listens
     assert run.returncode == 2 and run.stderr.splitlines()[-1].startswith("error: me/edited: the hub did not take it")
     assert SECRET not in run.stdout + run.stderr
+
+
+def test_what_was_pushed_can_be_reverted_as_its_card_says(edited, downloaded, monkeypatch):
+    monkeypatch.chdir(downloaded.parent)
+    assert main(["revert", "edited", "--out", "original"]) == 0
+    corpus = edited.path.parent / "artifacts" / "corpus"
+    (original,) = (one for one in corpus.iterdir() if one.is_dir())
+    texts = [
+        [(one["id"], one["text"]) for path in shard_paths(folder) for one in read_documents(path)]
+        for folder in (original, downloaded.parent / "original", downloaded)
+    ]
+    assert texts[0] == texts[1] != texts[2]
+    assert files_of(original, "documents") == files_of(downloaded.parent / "original", "documents")
+
+
+def test_what_was_pushed_says_what_it_lacks(edited, downloaded, monkeypatch, capsys):
+    monkeypatch.chdir(downloaded.parent)
+    assert main(["why", "edited"]) == 0 and "scores: scores" in (said := capsys.readouterr().out) and "(gone)" in said
+    assert main(["verify", "edited"]) == 0
+    assert main(["card", "edited"]) == 0 and "no longer beside" not in (said := capsys.readouterr().out)
+    assert "| source | `my-texts` |" in said
+    for arguments in (["diff", "edited"], ["export-dolma", "edited", "--out", "for-dolma"]):
+        assert main(arguments) == 3
+        assert capsys.readouterr().err.splitlines()[-1].startswith("error: edited"), arguments
+    assert sharing._shared(read_manifest(downloaded)) == read_manifest(downloaded)

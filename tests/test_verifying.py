@@ -1,13 +1,17 @@
 """`toedit verify`: every kind of damage to an artifact is named, and nothing else is."""
 
+import errno
 import json
+import shutil
 
 import pytest
 from artifact_fixtures import build_edited
 
+from toedit import verifying
 from toedit.command_line import main
 from toedit.errors import MissingInput, UnusableInput
-from toedit.verifying import artifacts_in, verify
+from toedit.fingerprints import hash_file
+from toedit.verifying import artifacts_in, faults_of, verify
 
 TEXTS = ["the cat sat on the mat, and the dog sat on the cat", "a bold claim & one"] * 3
 
@@ -89,3 +93,72 @@ def test_the_command(edited, tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     with pytest.raises(MissingInput):
         artifacts_in(tmp_path / "nowhere")
+
+
+def test_a_file_the_manifest_does_not_name_is_seen_where_stages_would_read_it(edited):
+    first = min((edited / "documents").iterdir())
+    (edited / "README.md").write_text("what hf download brings")
+    more = [edited / "documents" / "00030.jsonl.zst", edited / "edits" / "inside" / "00030.parquet", edited / "0.npy"]
+    for file in more:
+        file.parent.mkdir(exist_ok=True)
+        shutil.copy(first, file)
+    assert verify(edited) == [
+        f"{file}: not named by the manifest, but stages would read it; remove it" for file in more
+    ]
+    shutil.rmtree(more[1].parent)
+    for file in (more[0], more[2], edited / "README.md"):
+        file.unlink()
+    assert verify(edited) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("outputs", [{"path": "documents/00000.jsonl.zst", "bytes": "x", "sha256": "0"}]),
+        ("outputs", [{"path": 3, "bytes": 3, "sha256": "0"}]),
+        ("outputs", 7),
+        ("outputs", [7]),
+        ("counts", 7),
+        ("counts", {"documents_in": 1}),
+        ("counts", {"documents_in": 1, "documents_out": "x", "rejected": 0}),
+        ("inputs", []),
+        ("inputs", {"corpus": 7}),
+    ],
+)
+def test_wrong_types_in_a_manifest_are_one_line(edited, key, value, capsys):
+    file = edited / "manifest.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), key: value}))
+    assert main(["verify", str(edited)]) == 2
+    said = capsys.readouterr()
+    (line,) = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert line.startswith(f"error: {file}: not a manifest") and not said.out
+
+
+def test_unreadable_manifests_hide_no_other_damage(edited, tmp_path, capsys):
+    root = tmp_path / "copy"
+    shutil.copytree(edited.parents[1], root)
+    (corpus,) = (root / "corpus").iterdir()
+    (corpus / "manifest.json").write_text('{"kind": "corp')
+    file = root / edited.relative_to(edited.parents[1]) / "edits" / "00001.parquet"
+    file.unlink()
+    (root / "app").mkdir()
+    (root / "app" / "manifest.json").write_text('{"name": "of a page", "icons": []}')
+    assert main(["verify", str(root)]) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines() == [f"{corpus / 'manifest.json'}: not a manifest", f"{file}: gone"]
+    assert f"{root / 'app' / 'manifest.json'}: not a manifest of ours; left out" in said.err
+    assert said.err.splitlines()[-1].startswith(f"error: {root}: 2 of 4 artifacts damaged")
+    assert main(["verify", str(root / "app")]) == 2 and faults_of(root / "app")
+
+
+def test_a_file_that_the_disk_does_not_give_hides_no_other_damage(edited, monkeypatch):
+    first, *_, last = sorted((edited / "documents").iterdir())
+
+    def read(file):
+        if file == first:
+            raise OSError(errno.EIO, "Input/output error")
+        return hash_file(file)
+
+    monkeypatch.setattr(verifying, "hash_file", read)
+    last.unlink()
+    assert verify(edited) == [f"{first}: cannot be read: Input/output error", f"{last}: gone"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toedit.artifacts import slug
 from toedit.errors import BadConfiguration, MissingInput, UnusableInput
 from toedit.workspace import BUILDING, LOCK, MANIFEST, read_manifest
 
@@ -29,6 +30,7 @@ class Ancestor:
     role: str
     """What it was to the artifact above it; empty at depth 0."""
     path: Path
+    """Its folder. Of an input whose place a shared manifest leaves out: where it would be below `artifacts`."""
     kind: str
     name: str
     command: str
@@ -49,12 +51,19 @@ def _ancestry(path: Path, manifest: dict[str, Any], depth: int, role: str) -> It
         depth, role, path, manifest["kind"], manifest["name"], _command(command), "there", manifest["counts"]
     )
     for name, recorded in manifest.get("inputs", {}).items():
-        source = Path(path / recorded["path"]).resolve()
-        found, state = _found(source, recorded)
+        source, found, state = _input(path, recorded)
         if found is None:
             yield Ancestor(depth + 1, name, source, recorded["kind"], recorded["name"], "", state, {})
         else:
             yield from _ancestry(source, found, depth + 1, name)
+
+
+def _input(path: Path, recorded: dict[str, Any]) -> tuple[Path, dict[str, Any] | None, str]:
+    """(folder, manifest where there is one, state) of an input of the artifact in `path`."""
+    if "path" not in recorded:  # a shared artifact
+        return Path(recorded["kind"]) / f"{slug(recorded['name'])}--{recorded['fingerprint'][:8]}", None, "gone"
+    source = Path(path / recorded["path"]).resolve()
+    return source, *_found(source, recorded)
 
 
 def _found(source: Path, recorded: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
@@ -74,6 +83,10 @@ def _command(words: list[str]) -> str:
 # --- what nothing needs -----------------------------------------------------------------------------------------------
 
 
+_ADDRESSES = "*/*--????????"
+"""Where artifacts lie below a root."""
+
+
 @dataclass(frozen=True)
 class Removable:
     """An artifact below a root that none of the kept ones needs."""
@@ -87,8 +100,9 @@ class Removable:
 def removable(root: Path, keep: Iterable[Path]) -> list[Removable]:
     """Artifacts below `root` (root/kind/name--12345678) that are neither kept nor an ancestor of a kept one.
 
-    Artifacts of other folders keep nothing unless they are named. What another process is building stays. Raises
-    BadConfiguration where nothing is kept, MissingInput where a kept path is not there.
+    Artifacts of other folders keep nothing unless they are named. What another process is building stays, and so does
+    what it is built from; work that was left unfinished does not, but as long as it is there, what it is built from
+    does. Raises BadConfiguration where nothing is kept, MissingInput where a kept path is not there.
     """
     if not root.is_dir():
         raise MissingInput(f"{root}: no such folder of artifacts")
@@ -96,8 +110,9 @@ def removable(root: Path, keep: Iterable[Path]) -> list[Removable]:
     if not kept:
         raise BadConfiguration("--keep: name at least one artifact, or everything would go")
     needed = {needed.resolve() for path in kept for needed in _with_ancestors(path)}
+    needed |= {needed.resolve() for path in _built_from(root) for needed in _with_ancestors(path)}
     found = []
-    for folder in sorted(root.glob("*/*--????????")):
+    for folder in sorted(root.glob(_ADDRESSES)):
         if folder.is_symlink() or folder.resolve() in needed or _is_being_built(folder):
             continue
         kind = _kind(folder)
@@ -126,14 +141,39 @@ def _with_ancestors(path: Path) -> Iterator[Path]:
         yield from (ancestor.path for ancestor in ancestry(manifest.parent))
 
 
+def _built_from(root: Path) -> Iterator[Path]:
+    """The artifacts below `root` that those which are being built there, or were left unfinished, are made from.
+
+    A folder that is being built says its inputs' fingerprints alone: no manifest holds their paths yet.
+    """
+    at_work = {file.parent for file in root.rglob(BUILDING)}
+    at_work |= {folder for folder in root.glob(_ADDRESSES) if _is_being_built(folder)}
+    wanted = {fingerprint for folder in at_work for fingerprint in _fingerprints_of_inputs(folder)}
+    for file in sorted(root.rglob(MANIFEST)) if wanted else ():
+        if str(_read_object(file).get("fingerprint")) in wanted:
+            yield file.parent
+
+
+def _fingerprints_of_inputs(folder: Path) -> Iterator[str]:
+    for marker in (BUILDING, MANIFEST):  # a finished artifact that is built again has both
+        inputs = _read_object(folder / marker).get("inputs")
+        for recorded in inputs.values() if isinstance(inputs, dict) else ():
+            if isinstance(recorded, dict) and isinstance(fingerprint := recorded.get("fingerprint"), str):
+                yield fingerprint
+
+
+def _read_object(file: Path) -> dict[str, Any]:
+    """The JSON object in `file`; empty where there is none."""
+    try:
+        held = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}
+
+
 def _kind(folder: Path) -> str | None:
-    for marker in (MANIFEST, BUILDING):
-        try:
-            kind = json.loads((folder / marker).read_text())["kind"]
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        return str(kind)
-    return None
+    kinds = (_read_object(folder / marker).get("kind") for marker in (MANIFEST, BUILDING))
+    return next((str(kind) for kind in kinds if kind is not None), None)
 
 
 def _is_being_built(folder: Path) -> bool:

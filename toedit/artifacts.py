@@ -248,7 +248,7 @@ def load_artifact(path: Path, kinds: tuple[str, ...], key: str, builds_it: str) 
     inputs = {
         role: load_input(path, manifest, role)
         for role, recorded in manifest.get("inputs", {}).items()
-        if (path / recorded["path"]).is_dir()
+        if "path" in recorded and (path / recorded["path"]).is_dir()
     }
     return Artifact(
         kind=manifest["kind"],
@@ -262,8 +262,15 @@ def load_artifact(path: Path, kinds: tuple[str, ...], key: str, builds_it: str) 
 
 
 def load_input(path: Path, manifest: Mapping[str, Any], role: str) -> Artifact:
-    """The input `role` of the artifact in `path`, checked against the fingerprint its manifest recorded."""
+    """The input `role` of the artifact in `path`, checked against the fingerprint its manifest recorded.
+
+    Raises MissingInput where it is gone, or was never here (a shared artifact), UnusableInput where it is another.
+    """
     recorded = manifest["inputs"][role]
+    if "path" not in recorded:
+        raise MissingInput(
+            f"{path} needs its input {role}, {recorded['kind']} {recorded['name']!r}: it was shared without it"
+        )
     source = path / recorded["path"]
     if recorded["kind"] in ("model", "sets"):  # somebody else's folders: no manifest there
         return external_folder(recorded["kind"], recorded["name"], {}, path.parent, source, recorded["fingerprint"])

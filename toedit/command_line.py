@@ -172,11 +172,11 @@ def _why(path: Path) -> None:
 
 
 def _verify(path: Path) -> None:
-    from toedit.verifying import artifacts_in, verify
+    from toedit.verifying import artifacts_in, faults_of, verify
 
     damaged = 0
     for artifact in (found := artifacts_in(path)):
-        faults = verify(artifact)
+        faults = verify(artifact) if artifact == path else faults_of(artifact)
         damaged += bool(faults)
         for fault in faults:
             say(fault)

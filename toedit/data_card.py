@@ -7,8 +7,12 @@ put beside the documents by `toedit push edited owner/name` (`toedit.sharing`).
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from toedit.ancestry import ancestry
 from toedit.editors import rule, settings_of
@@ -17,6 +21,12 @@ from toedit.workspace import read_manifest
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"),
           (10_000_000, "1M<n<10M"), (100_000_000, "10M<n<100M"), (1_000_000_000, "100M<n<1B"))  # fmt: skip
+
+_BEGINS = r"(?<![^=,:\[{(])"
+"""Where a value of a command's word begins: at its start, after `key=`, in a list, in a mapping."""
+_ABSOLUTE = re.compile(
+    rf"{_BEGINS}(?P<quote>[\"'])(?:file://)?/(?P<quoted>.*?)(?P=quote)|{_BEGINS}(?:file://)?/(?!/)(?P<bare>[^,\]}})]*)"
+)
 
 
 def data_card(path: Path, name: str, licence: str | None = None) -> str:
@@ -32,7 +42,7 @@ def data_card(path: Path, name: str, licence: str | None = None) -> str:
     source, prior = _ancestor(path, "corpus"), _ancestor(path, "prior")
     size = next((label for most, label in _SIZES if counts["documents"] < most), "n>1B")
     return f"""---
-license: {licence or "other"}
+{yaml.safe_dump({"license": licence or "other"}, allow_unicode=True, width=1000).strip()}
 task_categories: [text-generation]
 tags: [toedit, semi-synthetic]
 size_categories: [{size}]
@@ -113,9 +123,20 @@ def _licence(licence: str | None, source: dict[str, Any]) -> str:
 
 
 def _commands(path: Path) -> str:
-    """Each command of the ancestry once, the first that ran first."""
-    commands = [one.command for one in ancestry(path) if one.command]
+    """Each command of the ancestry once, the first that ran first; of absolute paths the last part alone."""
+    lines = [shlex.split(one.command) for one in ancestry(path) if one.command]
+    commands = [shlex.join(_without_folders(word) for word in words) for words in lines]
     return "\n".join(dict.fromkeys(reversed(commands))) or json.dumps("not recorded")
+
+
+def _without_folders(word: str) -> str:
+    """`out=/home/me/edited` as `out=edited`: where it lay on one machine is nobody else's business."""
+
+    def last_part(found: re.Match[str]) -> str:
+        quote, path = found["quote"] or "", found["quoted"] if found["quote"] else found["bare"]
+        return f"{quote}{path.rstrip('/').rpartition('/')[2] or '/'}{quote}"
+
+    return _ABSOLUTE.sub(last_part, word)
 
 
 def _share(part: float, whole: int) -> str:

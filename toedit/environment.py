@@ -56,10 +56,15 @@ def packages() -> dict[str, str]:
     return versions
 
 
+def _program(file: Path) -> str:
+    """The name of the program that runs; `python -m toedit` is `toedit`."""
+    return "toedit" if file.resolve() == Path(__file__).resolve().with_name("__main__.py") else file.name
+
+
 def runtime() -> dict[str, Any]:
     """The machine and the command."""
     return {
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+        "command": [_program(Path(sys.argv[0])), *sys.argv[1:]],
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from conftest import REPOSITORY
 
-from toedit.errors import Interrupted, UnusableInput
+from toedit.config import ExecutorConfig
+from toedit.errors import BadConfiguration, Interrupted, UnusableInput
 from toedit.executors.local import in_order
 from toedit.executors.machines import difference, here
 
@@ -85,6 +86,17 @@ def test_an_interrupt_while_the_workers_start_is_the_parent_s_alone(tmp_path):
 def test_a_worker_that_dies_interrupts_the_run():
     with pytest.raises(Interrupted, match="same command resumes"):
         list(in_order(prepare, (0,), [(0, "die"), (1, "add")], 2))
+
+
+@pytest.mark.parametrize(
+    "value", [{"cpus": 2.0}, {"gpus": 0.0}, {"memory_gb": 4.0}, {"shards_per_task": 2}, {"connect_seconds": 5.0},
+              {"address": "node0:6379"}],
+)  # fmt: skip
+def test_a_setting_of_ray_is_refused_where_it_would_do_nothing(value):
+    (key,) = value
+    assert getattr(ExecutorConfig(kind="ray", **value), key) == value[key]
+    with pytest.raises(BadConfiguration, match=rf"^executor\.{key}=.*belongs to executor=ray"):
+        ExecutorConfig(**value)
 
 
 def test_a_machine_that_differs_is_named_with_what_differs(tmp_path):

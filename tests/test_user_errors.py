@@ -181,3 +181,12 @@ def test_errors_of_an_earlier_run_are_forgotten_before_the_job_is_there(tmp_path
     monkeypatch.setattr(launch, "run_ranks", meets_an_error)
     launch.launch(job)
     assert launch.error_file(job, 0).exists() == (nodes > 1)
+
+
+@pytest.mark.parametrize("name", ["TerminatedWorkerError", "BrokenProcessPool"])
+def test_a_killed_worker_of_joblib_s_is_an_interruption(name):
+    """Its class is known by its name, as joblib need not be installed."""
+    kind = type(name, (RuntimeError,), {"__module__": "joblib.externals.loky.process_executor"})
+    known = as_user_error(kind("A worker process was unexpectedly terminated.\n\nThe exit codes are {SIGKILL(-9)}"))
+    assert isinstance(known, Interrupted) and "\n" not in str(known) and "same command resumes" in str(known)
+    assert as_user_error(type("AnotherError", (RuntimeError,), {"__module__": kind.__module__})()) is None

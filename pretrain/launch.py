@@ -13,7 +13,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ FULL = 77
 def launch(job: Job) -> None:
     """Train to the end, or raise what stopped it."""
     python = interpreter(job)
+    _forget_errors(job)  # before the job is there, for which other machines wait
     path = job.write()
     try:
         if job.config.trainer.ranks == 1 and python == Path(sys.executable):
@@ -43,6 +44,8 @@ def launch(job: Job) -> None:
             run_ranks(job, path, python, job.config.trainer)
     finally:
         path.unlink(missing_ok=True)
+        if job.config.trainer.nodes == 1:  # other machines have yet to read them
+            _forget_errors(job)
 
 
 def interpreter(job: Job) -> Path:
@@ -71,6 +74,12 @@ def error_file(job: Job, rank: int) -> Path:
     return job.folder / "state" / f"error-{rank}.json"
 
 
+def _forget_errors(job: Job) -> None:
+    """Remove what the ranks of an earlier run left, of which there may have been more."""
+    for file in (job.folder / "state").glob("error-*.json"):
+        file.unlink(missing_ok=True)
+
+
 def run_ranks(job: Job, path: Path, python: Path, trainer: TrainerConfig) -> None:
     """This machine's ranks of the training whose job lies in `path`; `trainer` is this machine's own."""
     from torch.distributed.elastic.multiprocessing import SignalException
@@ -78,9 +87,6 @@ def run_ranks(job: Job, path: Path, python: Path, trainer: TrainerConfig) -> Non
     from torch.distributed.elastic.rendezvous import RendezvousError
     from torch.distributed.launcher.api import elastic_launch
 
-    if trainer.node == 0:
-        for rank in range(trainer.ranks):
-            error_file(job, rank).unlink(missing_ok=True)
     with _ranks_find_us(), _handlers_restored():
         try:
             elastic_launch(_launch_config(job, trainer), str(python))("-m", "pretrain.worker", str(path))
@@ -127,9 +133,8 @@ def _what_stopped(job: Job, codes: dict[int, int]) -> BaseException:
             "command resumes there"
         )
     for rank in range(job.config.trainer.ranks):
-        if error_file(job, rank).is_file():
+        with suppress(FileNotFoundError):  # it stays: the other machines look for it, too
             held = json.loads(error_file(job, rank).read_text())
-            error_file(job, rank).unlink()
             kind = getattr(errors, held["class"], ToEditError)
             return kind(held["message"])
     if FULL in codes.values():

@@ -1,4 +1,4 @@
-"""What Slurm gives a job, made up: srun starts the command twice here, scontrol writes down what it is asked."""
+"""What Slurm gives a job of two machines, made up: both are this one; scontrol writes down what it is asked."""
 
 import os
 import sys
@@ -7,8 +7,10 @@ from pathlib import Path
 from conftest import REPOSITORY
 
 SRUN = """#!/usr/bin/env bash
-# srun of two machines that are both this one: the command once each, its exit code the worst.
-shift  # its own option
+# srun of two machines that are both this one: the command once each, its exit code the worst; or of one of them.
+[[ $1 != --nodes=1 ]]; alone=$?
+while [[ $1 == --* ]]; do shift; done
+((alone)) && exec "$@"
 for node in 0 1; do SLURM_NODEID=$node "$@" & running+=($!); done
 trap 'kill -TERM "${running[@]}"' TERM
 code=0
@@ -27,7 +29,8 @@ def slurm_job(tmp_path: Path) -> dict[str, str]:
     """The environment of a job; what `scontrol` is asked is written to `tmp_path/asked`."""
     (tmp_path / "bin").mkdir()
     scontrol = (
-        f'#!/usr/bin/env bash\nif [[ $1 == show ]]; then echo localhost; else echo "$@" >> {tmp_path}/asked; fi\n'
+        "#!/usr/bin/env bash\n"
+        f'if [[ $1 == show ]]; then echo localhost; echo localhost; else echo "$@" >> {tmp_path}/asked; fi\n'
     )
     for name, content in (("scontrol", scontrol), ("srun", SRUN)):
         (tmp_path / "bin" / name).write_text(content)

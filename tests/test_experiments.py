@@ -286,6 +286,28 @@ def test_a_scheduler_s_warning_ends_all_of_it_with_code_75(jobs, corpus_file, sm
         time.sleep(0.1)
 
 
+def test_a_killed_point_ends_all_of_it_with_code_75(corpus_file, small_prior, tmp_path):
+    """As a scheduler has to know: nothing is wrong with the point."""
+    arguments = [*ABLATION, *own_inputs(corpus_file, small_prior), "experiment.jobs=2"]
+    process = start(*arguments, cwd=tmp_path)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 120
+    while not (points := [int(pid) for pid in children.read_text().split() if _is_point(int(pid))]):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(points[0], signal.SIGKILL)
+    _, said = process.communicate(timeout=120)
+    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert process.returncode == 75 and "SIGKILL" in line and "the same command resumes" in line, said
+
+
+def _is_point(pid: int) -> bool:
+    try:
+        return b"stage=edit" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
 def _command_lines() -> list[str]:
     lines = []
     for entry in Path("/proc").glob("[0-9]*"):

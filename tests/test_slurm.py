@@ -59,12 +59,40 @@ def test_two_machines_stop_together_and_go_on_together(job, tmp_path):
         if list(state.glob("step*")) or first.poll() is not None:
             break
         time.sleep(0.05)
-    # Slurm tells the processes of the step; here srun hands it on.
-    (srun,) = [int(line) for line in subprocess.run(["pgrep", "-P", str(first.pid)], capture_output=True, text=True)
-               .stdout.split()]  # fmt: skip
-    os.kill(srun, signal.SIGTERM)
+    # Slurm tells the processes of the steps, one of each machine.
+    steps = subprocess.run(["pgrep", "-P", str(first.pid)], capture_output=True, text=True).stdout.split()
+    assert len(steps) == 2
+    for step in steps:
+        os.kill(int(step), signal.SIGTERM)
     said, _ = first.communicate(timeout=120)
     assert first.returncode == 75 and (tmp_path / "asked").read_text() == "requeue 7\n", said
     second = subprocess.run(command, env=job, capture_output=True, text=True, timeout=300)
     assert second.returncode == 0 and "resuming after step" in second.stderr, second.stderr
     assert (tmp_path / "model" / "hf" / "model.safetensors").exists()
+
+
+def test_a_bad_input_is_not_put_back_into_the_queue(job, tmp_path):
+    """Only machine 0 meets it; the other one waits for a training that never begins, and would resume."""
+    rows, tokenizer = tmp_path / "bad.jsonl", build_tokens(tmp_path / "tokens") / "tokenizer"
+    rows.write_text('{"text": "a row"}\nno row\n')
+    command = ["bash", str(NODES), "stage=pretrain", "model=gpt2_tiny", "corpus=local", f"corpus.path={rows}",
+               "corpus.on_bad_row=stop", f"tokens.tokenizer={tokenizer}", "trainer.rendezvous_seconds=5", *SMALL[:-1],
+               f"artifacts={tmp_path / 'artifacts'}", f"out={tmp_path / 'model'}"]  # fmt: skip
+    run = subprocess.run(command, env=job, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert run.returncode == 2 and not (tmp_path / "asked").exists(), run.stderr
+    assert "line 2" in run.stderr and "machine 0 ended with exit code 2" in run.stderr, run.stderr
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [((0, 0), 0), ((75, 75), 75), ((2, 75), 2), ((75, 3), 3), ((75, 1), 1), ((75, 137), 75), ((137, 75), 75)],
+)
+def test_what_the_machines_end_with_decides_about_the_queue(codes, expected, job, tmp_path):
+    """Lost machines and interrupted ones go on; an error that some machine met by itself would be met again."""
+    stub = tmp_path / "python"
+    stub.write_text('#!/usr/bin/env bash\nfor word; do [[ $word == trainer.node=* ]] && node=${word#*=}; done\n'
+                    f"codes=({' '.join(map(str, codes))})\nexit ${{codes[node]}}\n")  # fmt: skip
+    stub.chmod(0o755)
+    run = subprocess.run(["bash", str(NODES)], env={**job, "TOEDIT_PYTHON": str(stub)}, capture_output=True, text=True)
+    assert run.returncode == expected, run.stderr
+    assert (tmp_path / "asked").exists() == (expected == 75)

@@ -16,10 +16,10 @@ import zstandard
 from pretrain import launch
 from pretrain.job import Job
 from toedit.command import as_user_error
-from toedit.config import Config
+from toedit.config import Config, TrainerConfig
 from toedit.corpora.streams import plain_stream
 from toedit.documents import ShardWriter, read_documents
-from toedit.errors import Interrupted
+from toedit.errors import Diverged, Interrupted
 from toedit.parquet_files import write_parquet
 
 FULL = "/dev/full"  # a file that never has room
@@ -178,3 +178,37 @@ def test_a_rank_on_a_full_disk_cannot_leave_its_error_in_a_file(tmp_path):
     held = {"class": "UnusableInput", "message": "tokens: damaged"}
     launch.error_file(job, 0).write_text(json.dumps(held))
     assert str(launch._what_stopped(job, {0: 2})) == "tokens: damaged"
+
+
+def test_every_machine_reads_a_rank_s_error(tmp_path):
+    """The folder is shared; whichever machine looks first must not take the error away from the others."""
+    (tmp_path / "state").mkdir()
+    job = Job(Config(trainer=TrainerConfig(nodes=2, nproc=2)), tmp_path, "name", tmp_path, None, None)
+    launch.error_file(job, 0).write_text(json.dumps({"class": "Diverged", "message": "the loss is not finite"}))
+    for codes in ({2: launch.LOST, 3: launch.LOST}, {0: 2, 1: -15}):
+        stopped = launch._what_stopped(job, codes)
+        assert type(stopped) is Diverged and str(stopped) == "the loss is not finite"
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_errors_of_an_earlier_run_are_forgotten_before_the_job_is_there(tmp_path, monkeypatch, nodes):
+    (tmp_path / "state").mkdir()
+    job = Job(Config(trainer=TrainerConfig(nodes=nodes, nproc=2)), tmp_path, "name", tmp_path, None, None)
+    launch.error_file(job, 7).write_text("of a run with more ranks")
+
+    def meets_an_error(job, path, python, trainer):
+        assert not list((tmp_path / "state").glob("error-*")) and path.exists()
+        launch.error_file(job, 0).write_text("of this run")
+
+    monkeypatch.setattr(launch, "run_ranks", meets_an_error)
+    launch.launch(job)
+    assert launch.error_file(job, 0).exists() == (nodes > 1)
+
+
+@pytest.mark.parametrize("name", ["TerminatedWorkerError", "BrokenProcessPool"])
+def test_a_killed_worker_of_joblib_s_is_an_interruption(name):
+    """Its class is known by its name, as joblib need not be installed."""
+    kind = type(name, (RuntimeError,), {"__module__": "joblib.externals.loky.process_executor"})
+    known = as_user_error(kind("A worker process was unexpectedly terminated.\n\nThe exit codes are {SIGKILL(-9)}"))
+    assert isinstance(known, Interrupted) and "\n" not in str(known) and "same command resumes" in str(known)
+    assert as_user_error(type("AnotherError", (RuntimeError,), {"__module__": kind.__module__})()) is None

@@ -201,7 +201,13 @@ def as_user_error(error: BaseException) -> ToEditError | None:
         return ToEditError(f"{error.filename}: {error.strerror}")
     if isinstance(error, OSError) and error.errno in _DISK:  # Arrow names the file in its text
         return ToEditError(" ".join(str(error.strerror).split()))
-    if type(error).__module__.partition(".")[0] in ("hydra", "omegaconf"):
+    package = type(error).__module__.partition(".")[0]
+    if package in ("joblib", "loky") and type(error).__name__ in ("TerminatedWorkerError", "BrokenProcessPool"):
+        return Interrupted(
+            "a process of hydra/launcher=joblib ended unexpectedly (out of memory?); the same command resumes where it "
+            "stopped"
+        )
+    if package in ("hydra", "omegaconf"):
         return BadConfiguration(explain(error))  # type: ignore[arg-type]
     return None
 

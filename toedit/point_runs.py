@@ -7,6 +7,7 @@ where that fails, it fails once. Interruptions and full disks end the work; the 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -171,6 +172,15 @@ def _take_over(code: int, entry: PlannedPoint, log: Path, failures: Failures) ->
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     if code == Interrupted.exit_code:
         raise Interrupted(told[-1] if told else "interrupted; the same command resumes where it stopped")
+    if code < 0:
+        raise Interrupted(
+            f"the process of {entry.point.setting}, seed {entry.point.seed}, was killed ({_signal(-code)}; out of "
+            f"memory?); the same command resumes where it stopped; its output: {log}"
+        )
     error = ToEditError(told[-1] if told else f"ended with code {code}; its output: {log}")
-    error.exit_code = code if code > 0 else 1
+    error.exit_code = code or 1
     failures[entry.artifact.fingerprint] = error
+
+
+def _signal(number: int) -> str:
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"

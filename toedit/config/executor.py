@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from toedit.config.checks import require, require_one_of
 
+_OF_RAY = ("address", "connect_seconds", "cpus", "gpus", "memory_gb", "shards_per_task")
+
 
 @dataclass
 class ExecutorConfig:
@@ -40,4 +42,6 @@ class ExecutorConfig:
             require(value is None or value > 0, f"executor.{key}", value, "must be positive")
         require(self.gpus is None or self.gpus >= 0, "executor.gpus", self.gpus, "must not be negative")
         if self.kind == "local":
-            require(self.address is None, "executor.address", self.address, "belongs to executor=ray")
+            for key in _OF_RAY:
+                value = getattr(self, key)
+                require(value == getattr(ExecutorConfig, key), f"executor.{key}", value, "belongs to executor=ray")

@@ -27,8 +27,8 @@ from toedit.artifacts import Artifact
 from toedit.command import all_keys, build_config, explain, unknown_key
 from toedit.config import Config
 from toedit.documents import Document, read_documents, shard_paths
-from toedit.errors import BadConfiguration
-from toedit.rows import is_in_memory, put_back, write_rows
+from toedit.errors import BadConfiguration, UnusableInput
+from toedit.rows import have_text, is_in_memory, own_copy, put_back, write_rows
 
 Settings = Mapping[str, Any] | None
 
@@ -38,6 +38,7 @@ class _Rows:
     """Rows in memory, and the folder that holds them as files for as long as anything refers to it."""
 
     data: Any
+    """A copy of the caller's."""
     text: str
     folder: tempfile.TemporaryDirectory[str]
 
@@ -124,6 +125,8 @@ def score(
 
     rows = _rows(data, text)
     config = _config(data, rows, text, prior, artifacts, out, settings)
+    if rows and not have_text(rows.data, text):
+        raise UnusableInput("data: no row holds a text to score")
     return Scores(_built(plan, config), replace(config, out=None), rows)
 
 
@@ -160,6 +163,10 @@ def edit(
             raise BadConfiguration("prior: name a model folder or a hub id, or pass toedit.Scores")
         rows = _rows(data, text)
         config = _config(data, rows, text, prior, artifacts, out, own)
+        if rows and not have_text(rows.data, text):
+            if out is not None:
+                raise UnusableInput(f"out={out}: no row holds a text, so that there is no corpus to put there")
+            return put_back(rows.data, text, None)
     path = _built(plan, config)
     return put_back(rows.data, rows.text, path) if rows else Edited(path)
 
@@ -231,8 +238,8 @@ def _config(
 def _rows(data: Any, text: str) -> _Rows | None:
     if not is_in_memory(data):
         return None
-    rows = _Rows(data, text, tempfile.TemporaryDirectory(prefix="toedit-"))
-    write_rows(data, text, Path(rows.folder.name) / "rows.jsonl")
+    rows = _Rows(own_copy(data, text), text, tempfile.TemporaryDirectory(prefix="toedit-"))
+    write_rows(rows.data, text, Path(rows.folder.name) / "rows.jsonl")
     return rows
 
 

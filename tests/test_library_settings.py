@@ -1,9 +1,11 @@
 """Settings and errors of the library: what cannot take effect is refused, what a caller can mend is a ToEditError."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import repetitive_documents, write_jsonl
+from conftest import REPOSITORY, repetitive_documents, write_jsonl
 
 import toedit
 from toedit.command_line import main
@@ -117,3 +119,16 @@ def test_an_interrupt_of_the_caller_stays_one(small_prior, monkeypatch):
     monkeypatch.setattr("toedit.library._built", interrupted)
     with pytest.raises(KeyboardInterrupt):
         toedit.edit(TEXTS, small_prior, **P)
+
+
+def test_a_script_without_a_guard_ends_and_says_what_it_lacks(small_prior, tmp_path):
+    write_jsonl(tmp_path / "my.jsonl", repetitive_documents(30))
+    settings = {"executor.workers": 2, "corpus.shard_bytes": 2000}
+    (tmp_path / "script.py").write_text(
+        f"import toedit\ntoedit.edit('my.jsonl', {str(small_prior)!r}, settings={settings})\n", encoding="utf-8"
+    )
+    run = subprocess.run(
+        [sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        env={"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert run.returncode == 1 and 'if __name__ == "__main__":' in run.stderr

@@ -14,6 +14,7 @@ a caller can cause are `toedit.ToEditError`, in one line.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -54,6 +55,11 @@ def _public(function: Callable[_P, _R]) -> Callable[_P, _R]:
 
     @wraps(function)
     def wrapped(*arguments: _P.args, **named: _P.kwargs) -> _R:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise BadConfiguration(
+                f"toedit.{function.__name__}: called while a worker process imports the script that started it; put "
+                'the calls of the script under `if __name__ == "__main__":`'
+            )
         try:
             return function(*arguments, **named)
         except Exception as error:

@@ -106,7 +106,6 @@ def test_a_plan_builds_nothing(small_prior, tmp_path, monkeypatch):
         (TEXTS, {"p": 1.5}, BadConfiguration, "edit.p"),
         (TEXTS, {"settings": {"edit.sampeler": "top_p"}}, BadConfiguration, "edit.sampler"),
         ([{"text": "a"}], {}, UnusableInput, "row 0"),
-        ([None, ""], {}, UnusableInput, "rows.jsonl"),
         (pandas.DataFrame({"body": TEXTS}), {}, BadConfiguration, "body"),
         (Dataset.from_dict({"body": TEXTS}), {}, BadConfiguration, "body"),
         (TEXTS, {"prior": None}, BadConfiguration, "prior"),

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(asked: argparse.Namespace, further: Sequence[str]) -> None:
     from toedit.command import run_stage
-    from toedit.library import config_of
+    from toedit.settings import config_of, scored_already
 
     if asked.command not in _STAGES and further:
         raise BadConfiguration(f"{further[0]}: toedit {asked.command} takes no settings")
@@ -152,8 +153,12 @@ def _run(asked: argparse.Namespace, further: Sequence[str]) -> None:
 
         say(f"pushed: {push(asked.path, asked.name, asked.public, asked.license)}")
     else:
-        config = config_of(_settings(asked) | _further(further))
-        run_stage(importlib.import_module(f"toedit.stages.{_STAGES[asked.command]}"), config)
+        given, added = _settings(asked), _further(further)
+        if "scores.path" in given:
+            _check_late(asked, added)
+        stage = importlib.import_module(f"toedit.stages.{_STAGES[asked.command]}")
+        with scored_already() if "scores.path" in given else nullcontext():
+            run_stage(stage, config_of(given | added))
 
 
 def _why(path: Path) -> None:
@@ -204,7 +209,7 @@ def _clean(root: Path, keep: list[Path], is_meant: bool) -> None:
 
 def _settings(asked: argparse.Namespace) -> dict[str, Any]:
     """The options as keys of the configuration."""
-    from toedit.library import prior_settings
+    from toedit.settings import is_scores, prior_settings
 
     keys = {"p": "edit.p", "k": "edit.k", "temperature": "edit.temperature", "seed": "edit.seed", "out": "out",
             "artifacts": "artifacts", "documents": "diff.documents"}  # fmt: skip
@@ -213,9 +218,11 @@ def _settings(asked: argparse.Namespace) -> dict[str, Any]:
         given["dry_run"] = True
     if asked.command in _OF_EDITED:
         return given | {"edited.path": asked.path}
-    if asked.command == "edit" and _is_scores(Path(asked.path)):
+    if asked.command == "edit" and is_scores(Path(asked.path)):
         if asked.prior:
             raise BadConfiguration(f"--prior={asked.prior}: the scores at {asked.path} name theirs already")
+        if asked.text:
+            raise BadConfiguration(f"--text={asked.text}: the scores at {asked.path} are of a text already")
         return given | {"scores.path": asked.path}
     if not asked.prior:
         raise BadConfiguration("--prior: name a model folder or a hub id")
@@ -223,8 +230,18 @@ def _settings(asked: argparse.Namespace) -> dict[str, Any]:
     return given | text | {"corpus.kind": "local", "corpus.path": asked.path, **prior_settings(asked.prior)}
 
 
+def _check_late(asked: argparse.Namespace, added: dict[str, Any]) -> None:
+    """Settings that come too late for scores are refused, as by the library."""
+    from toedit.settings import check_generation, check_late
+
+    check_late(added, further=("out", "artifacts", "dry_run"))
+    check_generation(added, asked.path)
+
+
 def _further(settings: Sequence[str]) -> dict[str, Any]:
     import yaml
+
+    from toedit.settings import flat
 
     found = {}
     for setting in settings:
@@ -235,10 +252,4 @@ def _further(settings: Sequence[str]) -> dict[str, Any]:
             found[key] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise BadConfiguration(f"{setting}: {value} is not a value") from None
-    return found
-
-
-def _is_scores(path: Path) -> bool:
-    from toedit.workspace import MANIFEST, read_manifest
-
-    return (path / MANIFEST).is_file() and read_manifest(path)["kind"] == "scores"
+    return flat(found)

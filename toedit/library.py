@@ -1,4 +1,4 @@
-"""The library: score, edit, revert, diff, plan from Python, on files, folders, lists, pandas frames and data sets.
+"""The library: score, edit, revert, diff, plan from Python, on files, folders, lists, frames and data sets.
 
     import toedit
 
@@ -14,23 +14,61 @@ a caller can cause are `toedit.ToEditError`, in one line.
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
+from functools import wraps
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from toedit import executors
 from toedit.artifacts import Artifact
-from toedit.command import all_keys, build_config, explain, unknown_key
+from toedit.command import as_user_error
 from toedit.config import Config
 from toedit.documents import Document, read_documents, shard_paths
-from toedit.errors import BadConfiguration
-from toedit.rows import is_in_memory, put_back, write_rows
+from toedit.errors import BadConfiguration, UnusableInput
+from toedit.rows import have_text, is_in_memory, own_copy, put_back, require_a_place, write_rows
+from toedit.settings import (
+    check_generation,
+    check_late,
+    config_of,
+    flattened,
+    is_scores,
+    of_building,
+    prior_settings,
+    scored_already,
+)
 
 Settings = Mapping[str, Any] | None
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_OF_ROWS = ("kind", "path", "hub_", "layout", "columns", "tags", "text_fields", "id_field", "source_field", "metadata_")
+"""Keys of the corpus that say where documents are and what their fields mean: of rows, all that is known."""
+
+
+def _public(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """An error that the caller can mend is a ToEditError of one line; an interrupt stays what it is."""
+
+    @wraps(function)
+    def wrapped(*arguments: _P.args, **named: _P.kwargs) -> _R:
+        if getattr(multiprocessing.current_process(), "_inheriting", False):
+            raise BadConfiguration(
+                f"toedit.{function.__name__}: called while a worker process imports the script that started it; put "
+                'the calls of the script under `if __name__ == "__main__":`'
+            )
+        try:
+            return function(*arguments, **named)
+        except Exception as error:
+            known = as_user_error(error)
+            if known is None or known is error:
+                raise
+            raise known from error
+
+    return wrapped
 
 
 @dataclass(frozen=True)
@@ -38,6 +76,7 @@ class _Rows:
     """Rows in memory, and the folder that holds them as files for as long as anything refers to it."""
 
     data: Any
+    """A copy of the caller's."""
     text: str
     folder: tempfile.TemporaryDirectory[str]
 
@@ -107,6 +146,7 @@ class Edited:
         )
 
 
+@_public
 def score(
     data: Any,
     prior: str | Path,
@@ -123,10 +163,13 @@ def score(
     from toedit.stages.score import plan
 
     rows = _rows(data, text)
-    config = _config(data, rows, text, prior, artifacts, out, settings)
+    config = _config(data, rows, text, prior, artifacts, out, of_building(settings))
+    if rows and not have_text(rows.data, text):
+        raise UnusableInput("data: no row holds a text to score")
     return Scores(_built(plan, config), replace(config, out=None), rows)
 
 
+@_public
 def edit(
     data: Any,
     prior: str | Path | None = None,
@@ -147,23 +190,56 @@ def edit(
     """
     from toedit.stages.edit import plan
 
-    own = {"edit.p": p, "edit.k": k, "edit.temperature": temperature, "edit.seed": seed, **(settings or {})}
+    own = {"edit.p": p, "edit.k": k, "edit.temperature": temperature, "edit.seed": seed, **of_building(settings)}
+    if isinstance(data, str | os.PathLike):
+        require_a_place(str(data))
+        data = _scores_at(Path(data), own) if is_scores(Path(data)) else data
     if isinstance(data, Scores):
-        if prior is not None:
-            raise BadConfiguration(f"prior={prior}: the scores name theirs already")
-        if late := next((key for key in own if not key.startswith("edit.")), None):
-            raise BadConfiguration(f"{late}: scores are made already; only edit.* can be set now")
-        rows, base = data.rows, replace(data.config, scores=replace(data.config.scores, path=str(data.path)))
-        config = replace(base, edit=config_of(own).edit, out=_text(out))
-    else:
-        if prior is None:
-            raise BadConfiguration("prior: name a model folder or a hub id, or pass toedit.Scores")
-        rows = _rows(data, text)
-        config = _config(data, rows, text, prior, artifacts, out, own)
-    path = _built(plan, config)
+        return _edit_scores(data, prior, text, artifacts, out, own)
+    if prior is None:
+        raise BadConfiguration("prior: name a model folder or a hub id, or pass toedit.Scores")
+    rows = _rows(data, text)
+    config = _config(data, rows, text, prior, artifacts, out, own)
+    if rows and not have_text(rows.data, text):
+        if out is not None:
+            raise UnusableInput(f"out={out}: no row holds a text, so that there is no corpus to put there")
+        return put_back(rows.data, text, None)
+    return _edited(rows, _built(plan, config))
+
+
+def _edit_scores(
+    scores: Scores,
+    prior: str | Path | None,
+    text: str,
+    artifacts: str | Path | None,
+    out: str | Path | None,
+    own: Mapping[str, Any],
+) -> Any:
+    from toedit.stages.edit import plan
+
+    if prior is not None:
+        raise BadConfiguration(f"prior={prior}: the scores name theirs already")
+    if text != "text":
+        raise BadConfiguration(f"text={text}: the scores are of a text already")
+    check_late(own)
+    late = config_of(own)
+    config = replace(
+        scores.config,
+        scores=replace(scores.config.scores, path=str(scores.path)),
+        edit=late.edit,
+        executor=late.executor if any(key.startswith("executor.") for key in own) else scores.config.executor,
+        artifacts=str(artifacts) if artifacts else scores.config.artifacts,
+        out=_text(out),
+    )
+    with scored_already():
+        return _edited(scores.rows, _built(plan, config))
+
+
+def _edited(rows: _Rows | None, path: Path) -> Any:
     return put_back(rows.data, rows.text, path) if rows else Edited(path)
 
 
+@_public
 def revert(edited: Edited | str | Path, *, out: str | Path) -> Path:
     """The original corpus, byte for byte, in the folder `out`."""
     from toedit.stages.revert import plan
@@ -171,14 +247,15 @@ def revert(edited: Edited | str | Path, *, out: str | Path) -> Path:
     return _built(plan, _of_edited(edited, out))
 
 
+@_public
 def diff(edited: Edited | str | Path, *, documents: int = 3, out: str | Path | None = None) -> Path:
     """A page that shows edited documents beside their originals; the path of diff.html."""
     from toedit.stages.diff import PAGE, plan
 
-    config = _of_edited(edited, out)
-    return _built(plan, replace(config, diff=replace(config.diff, documents=documents))) / PAGE
+    return _built(plan, _of_edited(edited, out, {"diff.documents": documents})) / PAGE
 
 
+@_public
 def export_dolma(edited: Edited | str | Path, *, out: str | Path) -> Path:
     """The ledger as attributes of the original documents, with the configuration by which the Dolma toolkit's mixer
     makes the edited text of them, in the folder `out`."""
@@ -187,24 +264,23 @@ def export_dolma(edited: Edited | str | Path, *, out: str | Path) -> Path:
     return _built(plan, _of_edited(edited, out))
 
 
+@_public
 def plan(data: Any, prior: str | Path, *, text: str = "text", settings: Settings = None) -> str:
     """What an edit would do and cost, in words; builds nothing (but reads rows in memory)."""
     from toedit.command import print_plan
     from toedit.stages.edit import plan as plan_edit
 
     rows = _rows(data, text)
+    config = replace(_config(data, rows, text, prior, None, None, flattened(settings)), dry_run=True)
     said = StringIO()
     with redirect_stdout(said):
-        print_plan(plan_edit(replace(_config(data, rows, text, prior, None, None, settings), dry_run=True)))
+        print_plan(plan_edit(config))
     return said.getvalue()
 
 
-def prior_settings(prior: str | Path) -> dict[str, Any]:
-    """A model folder, or else a hub id (owner/name, or a bare name such as gpt2)."""
-    name = str(prior)
-    if Path(name).expanduser().exists() or name.startswith((".", "/", "~")):
-        return {"prior.kind": "local", "prior.path": name}
-    return {"prior.kind": "hub", "prior.hub_id": name}
+def _scores_at(path: Path, own: Mapping[str, Any]) -> Scores:
+    check_generation(own, path)
+    return Scores(path, config_of({}))
 
 
 def _config(
@@ -214,10 +290,16 @@ def _config(
     prior: str | Path,
     artifacts: str | Path | None,
     out: str | Path | None,
-    settings: Settings,
+    settings: Mapping[str, Any],
 ) -> Config:
+    if rows:
+        of_rows = tuple(f"corpus.{key}" for key in _OF_ROWS)
+        if place := next((key for key in settings if key.startswith(of_rows)), None):
+            raise BadConfiguration(f"{place}: rows in memory are the corpus; it can be set for files")
+    if "scores.path" in settings:
+        raise BadConfiguration("scores.path: pass the folder of the scores as the data of toedit.edit")
     place = rows.folder.name if rows else "."
-    flat = {
+    given = {
         "corpus.kind": "local",
         "corpus.path": str(Path(rows.folder.name) / "rows.jsonl") if rows else str(data),
         "corpus.text_fields": ["text" if rows else text],
@@ -225,48 +307,21 @@ def _config(
         "artifacts": str(artifacts) if artifacts else str(Path(place) / "artifacts"),
         "out": _text(out),
     }
-    return config_of(flat | dict(settings or {}))
+    return config_of(given | dict(settings))
 
 
 def _rows(data: Any, text: str) -> _Rows | None:
     if not is_in_memory(data):
+        require_a_place(str(data))
         return None
-    rows = _Rows(data, text, tempfile.TemporaryDirectory(prefix="toedit-"))
-    write_rows(data, text, Path(rows.folder.name) / "rows.jsonl")
+    rows = _Rows(own_copy(data, text), text, tempfile.TemporaryDirectory(prefix="toedit-"))
+    write_rows(rows.data, text, Path(rows.folder.name) / "rows.jsonl")
     return rows
 
 
-def _of_edited(edited: Edited | str | Path, out: str | Path | None) -> Config:
+def _of_edited(edited: Edited | str | Path, out: str | Path | None, further: Settings = None) -> Config:
     path = edited.path if isinstance(edited, Edited) else edited
-    return config_of({"edited.path": str(path), "out": _text(out)})
-
-
-def config_of(flat: Mapping[str, Any]) -> Config:
-    """The configuration with these keys; values become their types as in the command (a temperature 3 is 3.0)."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    known = all_keys()
-    for key in flat:
-        if not any(key == one or key.startswith(f"{one}.") for one in known):
-            raise BadConfiguration(unknown_key(key))
-    try:
-        typed = OmegaConf.merge(OmegaConf.structured(Config), _nested(flat))
-    except OmegaConfBaseException as error:
-        raise BadConfiguration(explain(error)) from None
-    return build_config(OmegaConf.to_container(typed))  # type: ignore[arg-type]
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """`{"edit.p": 0.9}` as `{"edit": {"p": 0.9}}`."""
-    nested: dict[str, Any] = {}
-    for key, value in flat.items():
-        *sections, last = key.split(".")
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = value
-    return nested
+    return config_of({"edited.path": str(path), "out": _text(out), **(further or {})})
 
 
 def _built(plan: Callable[[Config], Artifact], config: Config) -> Path:

@@ -207,7 +207,7 @@ def main(arguments: list[str]) -> int:
         print_stages()
         return 0
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us instead of Hydra's own exit
-    is_sweep = bool(set(arguments) & {"-m", "--multirun"})
+    sys.argv = [sys.argv[0], *arguments]
     try:
         with command.signals_interrupt():
             import hydra
@@ -216,9 +216,6 @@ def main(arguments: list[str]) -> int:
             from toedit.config import Config
 
             ConfigStore.instance().store(name="schema", node=Config)
-            if is_sweep:
-                sweep, arguments = sweeps.begin_sweep(arguments)
-            sys.argv = [sys.argv[0], *arguments]
             addresses.check_launcher(arguments, seconds=Config().executor.connect_seconds)
             hydra.main(version_base="1.3", config_path="configs", config_name="config")(run)()
             if _failures:
@@ -230,7 +227,7 @@ def main(arguments: list[str]) -> int:
         if known is None:
             raise
         return command.end_with(known)
-    return sweeps.close_sweep(sweep) if is_sweep else 0
+    return sweeps.close_sweep()
 
 
 if __name__ == "__main__":

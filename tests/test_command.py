@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 import toedit.config
 from toedit.command import all_keys, build_config, explain, unknown_key
 from toedit.errors import BadConfiguration
-from toedit.sweeps import close_sweep, write_point
+from toedit.sweeps import begin_sweep, close_sweep, write_point
 
 
 def error_line(*arguments, cwd, expect, **environment):
@@ -169,9 +169,12 @@ def test_every_shipped_choice_dry_runs_without_network(choice, tmp_path, corpus_
 
 def test_a_sweep_does_not_pass_over_points_that_left_no_report(tmp_path, capsys):
     """As when a machine of a launcher's writes to a folder of its own."""
-    write_point(tmp_path, 1, ["edit.k=4"], {}, None)
-    assert close_sweep(tmp_path) == 3 and "no report of points [0]" in capsys.readouterr().err
-    assert close_sweep(tmp_path / "nothing") == 3
+    for expected, absent in ((3, [0, 2]), (None, [0]), (0, None)):
+        begin_sweep(tmp_path, expected)
+        if expected != 0:
+            write_point(tmp_path, 1, ["edit.k=4"], {}, None)
+        code, said = close_sweep(), capsys.readouterr().err
+        assert code == (0 if absent is None else 3) and (absent is None or f"no report of points {absent}" in said)
 
 
 def test_a_sweep_joins_no_ray_cluster_that_nobody_named(tmp_path):

@@ -148,10 +148,11 @@ def test_a_sweep_in_an_odd_folder_shows_its_own_points_alone(corpus_file, small_
     """Its folder, a comma in it, holds an earlier and larger sweep; points have folders of other names."""
     odd = tmp_path / "my texts, 2024=a"
     odd.mkdir()
-    sweep = ["-m", "stage=edit", *own_inputs(corpus_file, small_prior), "hydra.sweep.subdir='p,${edit.p}'"]
-    for own in ([], ["hydra.sweep.dir='the, sweep'"]):
+    sweep = ["stage=edit", *own_inputs(corpus_file, small_prior), "hydra.sweep.subdir='p,${edit.p}'", "dry_run=true"]
+    asked = (["-m"], ["hydra.mode=MULTIRUN"], ["++hydra.sweep.dir='${now:%Y}, sweep'", "-m"])
+    for own in (*asked, ["hydra.sweep.dir='the, sweep'", "hydra/launcher=joblib", "-m"]):
         for points in ("0.9,0.95,0.99", "0.92,0.95"):
-            run = run_command(*sweep, *own, f"edit.p={points}", "dry_run=true", cwd=odd)
+            run = run_command(*sweep, f"edit.p={points}", *own, cwd=odd)
             table = run.stdout[run.stdout.index("state\n") :].splitlines()[2:]
             assert [line.split()[0] for line in table if line.endswith(" ok")] == points.split(",")
     assert (odd / "the, sweep" / "p,0.95" / "report.txt").is_file()

@@ -9,11 +9,10 @@ sweep's folder, and what it said in `report.txt` in its own. The command that be
 from __future__ import annotations
 
 import json
-import os
-import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 from toedit.command import as_user_error
@@ -21,26 +20,26 @@ from toedit.console import note, say, table
 from toedit.errors import MissingInput
 from toedit.workspace import write_json
 
-_DIRECTORY = "hydra.sweep.dir"
 _POINTS = "points"
 
 
-def begin_sweep(arguments: Sequence[str]) -> tuple[Path, list[str]]:
-    """The sweep's folder, in full as points may run elsewhere, and the arguments that name it.
+@dataclass(frozen=True)
+class Sweep:
+    folder: Path
+    """In full, as points may run elsewhere."""
+    points: int | None
+    """Null where the sweeper decides as it goes."""
 
-    Points of an earlier sweep in the same folder are forgotten. Raises what Hydra raises of a value it cannot parse.
-    """
-    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    asked = [argument for argument in arguments if argument.startswith(f"{_DIRECTORY}=")]
-    if asked:
-        folder = Path(str(OverridesParser.create().parse_override(asked[-1]).value()))
-    else:
-        folder = Path("outputs") / "sweeps" / f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{os.getpid()}"
-    folder = folder.absolute()
+_begun: list[Sweep] = []
+"""The sweep that this process began."""
+
+
+def begin_sweep(folder: Path, points: int | None) -> None:
+    """Forget the points of an earlier sweep in the same folder."""
     for file in folder.glob(f"{_POINTS}/*.json"):
         file.unlink()
-    return folder, [*arguments, f"{_DIRECTORY}={quoted(str(folder))}"]
+    _begun.append(Sweep(folder, points))
 
 
 def quoted(value: str) -> str:
@@ -71,17 +70,20 @@ def write_point(
     write_json(sweep / _POINTS / f"{number}.json", point)
 
 
-def close_sweep(folder: Path) -> int:
-    """Print the closing table of a sweep; return the code of the first failed point, or 0."""
-    files = {int(file.stem): file for file in folder.glob(f"{_POINTS}/*.json")}
-    absent = sorted(set(range(max(files, default=0) + 1)) - set(files))
-    if absent:
-        note(f"error: {folder}: no report of points {absent} of the sweep; do all of its machines see this folder?")
+def close_sweep() -> int:
+    """Print the closing table of the sweep that this process began, if it did; the code of the first failed point."""
+    if not _begun:
+        return 0
+    sweep = _begun.pop()
+    files = {int(file.stem): file for file in sweep.folder.glob(f"{_POINTS}/*.json")}
+    expected = sweep.points if sweep.points is not None else max(files, default=0) + 1
+    if absent := sorted(set(range(expected)) - set(files)):
+        note(f"error: {sweep.folder}: no report of points {absent}; do all machines of the sweep see this folder?")
         return MissingInput.exit_code
     points = [json.loads(files[number].read_text()) for number in sorted(files)]
     failed = [point for point in points if point["code"]]
     rows = [point["row"] for point in points if point["row"]]
-    columns = list(rows[0]) if rows else []
+    columns = list(dict.fromkeys(column for row in rows for column in row))
     varied = _varied([point["overrides"] for point in points], columns)
     say()
     table(
@@ -95,6 +97,7 @@ def close_sweep(folder: Path) -> int:
             for point in points
         ],
     )
+    note(f"reports of the points: {sweep.folder}")
     for point in failed:
         note(f"failed: {' '.join(point['overrides'])}: {point['error']}")
     return int(failed[0]["code"]) if failed else 0

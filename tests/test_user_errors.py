@@ -94,6 +94,8 @@ def test_an_error_on_the_way_out_does_not_hide_the_full_disk():
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: 64 bytes"),
         RuntimeError("could not create a primitive"),
+        RuntimeError("unable to mmap 518216 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+        zstandard.ZstdError("zstd compress error: Allocation error : not enough memory"),
         RuntimeError("can't start new thread"),
         ImportError("libx.so: failed to map segment from shared object"),
         SystemError("error return without exception set"),

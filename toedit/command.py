@@ -234,7 +234,8 @@ _FULL = re.compile(
     re.IGNORECASE,
 )
 _NO_MEMORY = re.compile(
-    r"can'?t allocate memory|out of memory|can't start new thread|failed to map segment|bad_?alloc|"
+    r"(can'?t|[Cc]annot) allocate memory|out of memory|not enough memory|can't start new thread|"
+    r"failed to map segment|bad_?alloc|"
     r"could not create a (primitive|memory)|"  # oneDNN, of a layer of torch
     r"^error return without exception set$"  # CPython 3.11, where the frame of a call gets none
 )
@@ -254,7 +255,7 @@ def _lacks_memory(error: BaseException) -> bool:
     for one in _with_causes(error):
         if isinstance(one, MemoryError) or (isinstance(one, OSError) and one.errno == errno.ENOMEM):
             return True
-        if isinstance(one, RuntimeError | ImportError | OSError | SystemError) and _NO_MEMORY.search(str(one)):
+        if _NO_MEMORY.search(str(one)):
             return True
     return False
 

@@ -32,14 +32,19 @@ def edited(small_prior, tmp_path_factory):
     return toedit.edit(path, prior=small_prior, p=0.6, temperature=3, **options)
 
 
-@pytest.fixture
-def downloaded(edited, tmp_path):
+def download(path, folder):
     """What somebody else gets: the files and the manifest that a push uploads, and nothing they were made from."""
-    folder = tmp_path / "theirs" / "edited"
-    for where, file in sharing._files(edited.path, "edited_corpus"):
+    manifest = read_manifest(path)
+    for where, file in sharing._files(path, manifest["kind"]):
         (folder / where).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(file, folder / where)
-    (folder / MANIFEST).write_text(json.dumps(sharing._shared(read_manifest(edited.path))))
+    (folder / MANIFEST).write_text(json.dumps(sharing._shared(manifest)))
+
+
+@pytest.fixture
+def downloaded(edited, tmp_path):
+    folder = tmp_path / "theirs" / "edited"
+    download(edited.path, folder)
     (folder / "README.md").write_text(data_card(edited.path, "me/edited"))
     return folder
 
@@ -205,6 +210,17 @@ def test_what_was_pushed_can_be_reverted_as_its_card_says(edited, downloaded, mo
     ]
     assert texts[0] == texts[1] != texts[2]
     assert files_of(original, "documents") == files_of(downloaded.parent / "original", "documents")
+
+
+def test_a_model_that_was_pushed_is_a_prior_as_it_was_here(edited, small_prior, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    download(small_prior.parent, tmp_path / "model")
+    assert main(["verify", "model"]) == 0
+    texts = [document["text"] for path in shard_paths(edited.path) for document in read_documents(path)]
+    theirs, ours = (toedit.score(texts, prior) for prior in ("model", small_prior))
+    assert files_of(theirs.path, "scores") == files_of(ours.path, "scores") != {}
+    with pytest.raises(UnusableInput, match="nothing to push"):
+        sharing.push(tmp_path / "model", "me/model")
 
 
 def test_what_was_pushed_says_what_it_lacks(edited, downloaded, monkeypatch, capsys):

@@ -35,11 +35,14 @@ def push(path: Path, name: str, is_public: bool = False, licence: str | None = N
     kind = manifest["kind"]
     if kind not in _PARTS:
         raise UnusableInput(f"{path}: holds a {kind} artifact; only {' and '.join(_PARTS)} can be pushed")
+    files = _files(path, kind)
+    if not files:
+        raise UnusableInput(f"{path}: there is nothing to push in it; it may have been pushed and downloaded already")
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
 
     repo_type = "dataset" if kind == "edited_corpus" else "model"
-    operations = [CommitOperationAdd(where, str(file)) for where, file in _files(path, kind)]
+    operations = [CommitOperationAdd(where, str(file)) for where, file in files]
     operations.append(CommitOperationAdd(MANIFEST, json.dumps(_shared(manifest), indent=1).encode()))
     if kind == "edited_corpus":
         operations.append(CommitOperationAdd("README.md", data_card(path, name, licence).encode()))
@@ -69,8 +72,12 @@ def _files(path: Path, kind: str) -> list[tuple[str, Path]]:
 
 
 def _shared(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest without machine and paths: neither is anybody else's business."""
+    """The manifest without machine and paths, which are nobody else's business, of the files that are uploaded."""
     public = ("kind", "name", "fingerprint")
     inputs = {role: {key: one[key] for key in public} for role, one in manifest["inputs"].items()}
     kept = {key: value for key, value in manifest.items() if key not in ("runtime", "timings")}
-    return {**kept, "inputs": inputs}
+    parts = _PARTS[manifest["kind"]]
+    outputs = [one for one in manifest["outputs"] if one["path"].split("/")[0] in parts]
+    if manifest["kind"] == "checkpoint":
+        outputs = [{**one, "path": one["path"].partition("/")[2]} for one in outputs]
+    return {**kept, "inputs": inputs, "outputs": outputs}

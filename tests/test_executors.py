@@ -53,13 +53,14 @@ def test_an_error_of_the_preparation_is_raised_as_it_is(processes, capfd):
 
 
 STARTING = """
-import os, sys, time
+import os, signal, sys, time
 from toedit.executors.local import in_order
 
 def prepare():
     return abs
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it, and so would this
     try:
         list(in_order(prepare, (), [(number,) for number in range(4)], 2))
     except KeyboardInterrupt:

@@ -293,13 +293,19 @@ def test_an_impossible_folder_is_refused_before_inputs_are_built(tmp_path):
     (tmp_path / "file").write_text("")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     log: list[str] = []
     source = three_shards(tmp_path, log)
-    for out, words in (("full", "'notes.txt'"), ("file/x", "is a file, not a folder")):
+    for out, words in (("dangling", "not there"), ("full", "'notes.txt'"), ("file/x", "is a file, not a folder")):
         edited = Artifact("edited", "x", {}, tmp_path, {"thing": source}, lambda _: Result(), out=tmp_path / out)
         with pytest.raises(UnusableInput, match=words):
             edited.ensure()
     assert log == []
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_not_a_wait(tmp_path):
+    with pytest.raises(OSError):
+        three_shards(Path("/proc/toedit"), []).ensure()
 
 
 def test_a_damaged_artifact_is_built_again(tmp_path, capsys):

@@ -194,6 +194,8 @@ class Artifact:
         return True
 
     def _refuse_foreign_content(self) -> None:
+        if self.path.is_symlink() and not self.path.exists():
+            raise UnusableInput(f"out={self.path}: is a link to something that is not there")
         above = next(folder for folder in (self.path, *self.path.absolute().parents) if folder.exists())
         if above.is_file():
             named = "" if above == self.path else f"{above} "
@@ -324,11 +326,13 @@ def _locked(folder: Path) -> Iterator[None]:
     lock = folder / LOCK
     while True:
         is_new = not folder.exists()
+        with suppress(FileExistsError):  # removed and made again meanwhile
+            folder.mkdir(parents=True, exist_ok=True)
         try:
-            with suppress(FileExistsError):
-                folder.mkdir(parents=True, exist_ok=True)
             handle = lock.open("w")
         except FileNotFoundError:  # whoever held it found bad input, and left no trace
+            if folder.is_symlink():  # to something that is not there: nobody will make it
+                raise
             continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

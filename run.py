@@ -210,7 +210,7 @@ def main(arguments: list[str]) -> int:
     sys.argv = [sys.argv[0], *arguments]
     try:
         with command.signals_interrupt():
-            import hydra
+            import hydra  # here, where a lack of memory ends in one line, too
             from hydra.core.config_store import ConfigStore
 
             from toedit.config import Config

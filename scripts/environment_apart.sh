@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced by environment_*.sh, which make environments apart from the project's own, in the folder $environment.
 #     make_apart WHAT FILE...
 # calls `install` unless the environment was made of these FILEs (the script itself first, its pins, …) and as WHAT

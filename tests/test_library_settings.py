@@ -9,7 +9,7 @@ from conftest import REPOSITORY, repetitive_documents, write_jsonl
 
 import toedit
 from toedit.command_line import main
-from toedit.settings import config_of, flat
+from toedit.settings import config_of, flat, is_scores
 
 TEXTS = [document["text"] for document in repetitive_documents(6)]
 P = {"p": 0.6, "temperature": 3, "settings": {"score.min_p": 0.5}}
@@ -132,3 +132,8 @@ def test_a_script_without_a_guard_ends_and_says_what_it_lacks(small_prior, tmp_p
         env={"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert run.returncode == 1 and 'if __name__ == "__main__":' in run.stderr
+
+
+def test_a_folder_of_texts_may_hold_a_manifest_of_another_program(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    assert not is_scores(tmp_path)

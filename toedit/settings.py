@@ -12,7 +12,7 @@ from typing import Any
 
 from toedit.command import all_keys, build_config, explain, unknown_key
 from toedit.config import Config
-from toedit.errors import BadConfiguration
+from toedit.errors import BadConfiguration, UnusableInput
 
 _OF_RUN = ("stage", "experiment", "scale")
 """What only `run.py` takes."""
@@ -76,10 +76,13 @@ def prior_settings(prior: str | Path) -> dict[str, Any]:
 
 
 def is_scores(path: Path) -> bool:
-    """Whether the folder is an artifact of scores."""
+    """Whether the folder is an artifact of scores; a folder of texts may hold another program's manifest.json."""
     from toedit.workspace import MANIFEST, read_manifest
 
-    return (path / MANIFEST).is_file() and read_manifest(path)["kind"] == "scores"
+    try:
+        return (path / MANIFEST).is_file() and read_manifest(path)["kind"] == "scores"
+    except UnusableInput:
+        return False
 
 
 def check_generation(keys: Mapping[str, Any], path: str | Path) -> None:

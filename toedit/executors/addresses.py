@@ -1,6 +1,8 @@
 """Ray clusters' addresses: looked at before Ray is, which would try for minutes or join a cluster that nobody named.
 
-python run.py -m hydra/launcher=ray_cluster hydra.launcher.ray.init.address=node0:6379 stage=edit edit.k=4,8,64
+For executor=ray, and for sweeps:
+
+    python run.py -m hydra/launcher=ray_cluster hydra.launcher.ray.init.address=node0:6379 stage=edit edit.k=4,8,64
 """
 
 from __future__ import annotations
